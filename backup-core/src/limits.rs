@@ -1,0 +1,49 @@
+//! Every bound of the engine, in one place, with the unit last in the name. `docs/format.md` states those that a reader
+//! must enforce; a test compares the two.
+
+/// Longest item id, in bytes.
+pub(crate) const ITEM_ID_BYTES_MAX: usize = 1_024;
+/// Longest item name, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 1_024;
+/// Longest version tag, in bytes.
+pub(crate) const TAG_BYTES_MAX: usize = 256;
+/// Longest cursor, in bytes.
+pub(crate) const CURSOR_BYTES_MAX: usize = 65_536;
+/// Longest stream name, in bytes.
+pub(crate) const STREAM_NAME_BYTES_MAX: usize = 255;
+/// Most streams of one item.
+pub(crate) const STREAMS_MAX: usize = 10_000;
+/// Largest encoded item record, in bytes.
+pub(crate) const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Largest encoded technical attributes of one item, in bytes.
+pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 65_536;
+/// Largest encoded details of one item, in bytes.
+pub(crate) const DETAILS_BYTES_MAX: usize = 8 << 20;
+/// Deepest nesting of lists and maps in an attribute value.
+pub(crate) const VALUE_DEPTH_MAX: usize = 16;
+/// Longest collection id, in bytes.
+pub(crate) const COLLECTION_ID_BYTES_MAX: usize = 1_024;
+/// Longest collection kind, in bytes.
+pub(crate) const COLLECTION_KIND_BYTES_MAX: usize = 64;
+
+/// Largest chunk, in bytes. Content chunks are smaller; this bounds tree nodes too.
+pub(crate) const CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Largest plaintext of a frame, in bytes: a frame is closed once it reaches its target, so it holds the target and one more chunk.
+pub(crate) const FRAME_BYTES_MAX: usize = 32 << 20;
+/// Largest pack object, in bytes.
+pub(crate) const PACK_BYTES_MAX: u64 = 1 << 30;
+/// Largest sealed object other than a pack, in bytes.
+pub(crate) const OBJECT_BYTES_MAX: u64 = 256 << 20;
+/// Most chunks that one segment names.
+pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1_000_000;
+/// Most levels of a tree.
+pub(crate) const TREE_LEVELS_MAX: usize = 24;
+/// Most levels of chunk lists above a stream's chunks.
+pub(crate) const CHUNK_LIST_LEVELS_MAX: usize = 8;
+/// Highest number of a log entry.
+pub(crate) const LOG_NUMBER_MAX: u64 = 1 << 48;
+/// Deepest nesting of folders that a walk follows.
+pub(crate) const PATH_DEPTH_MAX: usize = 4_096;
+
+const _: () = assert!(FRAME_BYTES_MAX >= CHUNK_BYTES_MAX + (4 << 20));
+const _: () = assert!(CHUNK_BYTES_MAX > RECORD_BYTES_MAX);

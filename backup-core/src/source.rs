@@ -1,0 +1,128 @@
+//! The seam that items come in through. Implement [`Source`] for anything worth protecting.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+
+use crate::error::{Error, Result};
+use crate::item::{Collection, Cursor, Item, ItemId};
+
+/// One resource that can be enumerated, asked for its changes, and read.
+///
+/// The engine calls [`changes`](Self::changes) once per run and [`open`](Self::open) for every stream whose item's tag
+/// differs from the last snapshot. The conformance suite in `testkit` (feature `testkit`) checks an implementation.
+#[async_trait]
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Which resource this is. The same resource has the same collection id for ever.
+    fn collection(&self) -> Collection;
+
+    /// Changes since `since`, or everything there is.
+    ///
+    /// - Without a cursor the stream is a full enumeration: what it does not name is gone.
+    /// - With a cursor it names what changed since; the last mention of an id counts, order does not matter.
+    /// - A source that cannot honour the cursor emits [`Change::Reset`] first and then enumerates everything.
+    /// - [`Change::Cursor`] says that everything emitted before it is covered; the last one is kept. A source without
+    ///   delta (a plain folder) emits none and is enumerated in full each time.
+    /// - An `Err` ends the run: the snapshot is not committed, what was stored is kept in a checkpoint.
+    ///   What concerns one item only is a [`Change::Unreadable`].
+    fn changes<'a>(&'a self, since: Option<&'a Cursor>) -> BoxStream<'a, Result<Change>>;
+
+    /// Opens a stream of an item that this source has just emitted.
+    ///
+    /// # Errors
+    /// `NotFound` if it has vanished since; `Throttled` and `Unavailable` are not retried by the engine: a source
+    /// knows best how its service wants to be retried.
+    async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>>;
+
+    /// How many items the engine may read at once. More than one pays off where each read waits for a network.
+    fn concurrency(&self) -> usize {
+        1
+    }
+}
+
+/// One step of a [`Source`]'s report.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// What follows is a full enumeration, although a cursor was given.
+    Reset,
+    /// The item is there, in this state.
+    Upsert(Item),
+    /// The item is gone. Its descendants are gone too unless they are named otherwise.
+    Remove(ItemId),
+    /// The item (and what lies below it) could not be looked at: keep what the last snapshot had, and report it.
+    Unreadable(Problem),
+    /// Everything emitted so far is covered by this cursor.
+    Cursor(Cursor),
+}
+
+/// Something that could not be backed up, restored or verified; the run goes on and the result names it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The item, where known.
+    pub id: Option<ItemId>,
+    /// Where it is, for people: a path or a name.
+    pub place: String,
+    /// What went wrong.
+    pub error: Error,
+}
+
+impl Problem {
+    /// A problem with the item `id` at `place`.
+    pub fn new(id: Option<ItemId>, place: impl Into<String>, error: Error) -> Self {
+        Self { id, place: place.into(), error }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.error)
+    }
+}
+
+/// The bytes of one stream on their way.
+pub struct Content<'a> {
+    /// Announced length in bytes, where known. The engine stores what arrives, whatever was announced.
+    pub size: Option<u64>,
+    /// The bytes, in order, in pieces of any length. A stream that ends with `ChangedWhileReading` or `SourceMismatch`
+    /// has delivered all it could: the engine tries again and finally keeps the bytes and reports the item.
+    pub bytes: BoxStream<'a, Result<Bytes>>,
+}
+
+impl<'a> Content<'a> {
+    /// Content from a stream of pieces.
+    #[must_use]
+    pub fn new(size: Option<u64>, bytes: BoxStream<'a, Result<Bytes>>) -> Self {
+        Self { size, bytes }
+    }
+
+    /// Content that is in memory already.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let size = u64::try_from(bytes.len()).ok();
+        let pieces = if bytes.is_empty() { None } else { Some(Ok(bytes)) };
+        Self { size, bytes: Box::pin(futures_util::stream::iter(pieces)) }
+    }
+
+    /// Everything in one buffer; for small content and tests.
+    ///
+    /// # Errors
+    /// Whatever the stream reports.
+    pub async fn collect(mut self) -> Result<Vec<u8>> {
+        use futures_util::StreamExt;
+        let mut all = Vec::new();
+        while let Some(piece) = self.bytes.next().await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all)
+    }
+}
+
+impl fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("size", &self.size).finish_non_exhaustive()
+    }
+}
