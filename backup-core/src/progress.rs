@@ -104,6 +104,11 @@ impl<'a> Reporter<'a> {
         {
             self.token.cancel();
         }
+        self.check()
+    }
+
+    /// An error if anybody asked to stop.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.token.is_canceled() {
             return Err(Error::new(ErrorKind::Canceled, "canceled by the caller"));
         }

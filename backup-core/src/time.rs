@@ -29,6 +29,11 @@ impl Timestamp {
         self.nanos
     }
 
+    /// Milliseconds since the epoch, for measuring how long ago something was.
+    pub(crate) const fn millis(self) -> i64 {
+        self.seconds.saturating_mul(1_000).saturating_add((self.nanos / 1_000_000) as i64)
+    }
+
     /// Parses an RFC 3339 date and time in UTC (`2026-11-24T08:20:00Z`, with any number of fraction digits).
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {

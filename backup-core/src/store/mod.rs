@@ -1,6 +1,8 @@
 //! The seam that sealed objects are kept behind. Implement [`Store`] for any place that holds named bytes.
 
 mod memory;
+#[cfg(feature = "object-store")]
+mod object;
 
 use std::fmt;
 use std::ops::Range;
@@ -12,6 +14,10 @@ use futures_core::stream::BoxStream;
 use crate::error::{Error, Result};
 
 pub use memory::MemoryStore;
+#[cfg(feature = "fs")]
+pub use object::remove_leftovers;
+#[cfg(feature = "object-store")]
+pub use object::{ObjectStoreAdapter, from_url, object_store};
 
 /// A flat map from names to immutable bytes.
 ///

@@ -1,0 +1,45 @@
+//! Compression with a bound on what comes out. Codec numbers are those of `docs/format.md` section 4.
+
+use crate::error::{Error, Result};
+
+pub(crate) const STORED: u8 = 0;
+pub(crate) const ZSTD: u8 = 1;
+
+/// Compresses; gives the input's own bytes back as `STORED` where zstd would not save at least 1/32 of them.
+pub(crate) fn compress(raw: &[u8], level: i32) -> Result<(u8, Option<Vec<u8>>)> {
+    let packed = zstd::bulk::compress(raw, level).map_err(|error| Error::bug("zstd failed").with_source(error))?;
+    let worthwhile = packed.len() < raw.len() - raw.len() / 32;
+    Ok(if worthwhile { (ZSTD, Some(packed)) } else { (STORED, None) })
+}
+
+/// Decompresses to exactly `raw_len` bytes; never allocates more, whatever the input claims.
+pub(crate) fn decompress(codec: u8, stored: &[u8], raw_len: usize) -> Result<Vec<u8>> {
+    let raw = match codec {
+        STORED => stored.to_vec(),
+        ZSTD => zstd::bulk::decompress(stored, raw_len)
+            .map_err(|error| Error::corrupt("compressed bytes do not decompress").with_source(error))?,
+        _ => return Err(Error::corrupt("compressed with an unknown codec")),
+    };
+    if raw.len() == raw_len { Ok(raw) } else { Err(Error::corrupt("decompresses to another length")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_refused_at_its_announced_length() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
+        assert!(bomb.len() < 10_000);
+        assert!(decompress(ZSTD, &bomb, 1 << 20).is_err());
+        assert!(decompress(7, &bomb, 1).is_err());
+    }
+
+    #[test]
+    fn incompressible_bytes_stay_as_they_are() {
+        let noise: Vec<u8> = (0..4096u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..8].to_vec()).collect();
+        assert_eq!(compress(&noise, 3).unwrap(), (STORED, None));
+        let (codec, packed) = compress(&[7; 5000], 3).unwrap();
+        assert_eq!(decompress(codec, &packed.unwrap(), 5000).unwrap(), vec![7; 5000]);
+    }
+}

@@ -1,0 +1,249 @@
+//! Log entries and checkpoints (`docs/format.md` 6.1 and 6.2).
+
+use super::snapshot::{SnapshotState, read_collection, write_collection};
+use super::wire::{Reader, Write};
+use crate::chunk::ChunkSizes;
+use crate::crypto::Keyring;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ObjectHash, ObjectId, SessionId, SnapshotId};
+use crate::item::Collection;
+use crate::limits;
+use crate::time::Timestamp;
+
+const LOG_DOMAIN: &[u8] = b"backup-engine v1 log";
+const CHECKPOINT_DOMAIN: &[u8] = b"backup-engine v1 checkpoint";
+const GENESIS: u16 = 0;
+const COMMIT: u16 = 1;
+const SIGNATURE_LEN: usize = 64;
+
+/// What is fixed when a repository is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RepoConfig {
+    pub(crate) chunks: ChunkSizes,
+    pub(crate) node_target: u32,
+}
+
+impl RepoConfig {
+    pub(crate) const DEFAULT: Self = Self { chunks: ChunkSizes::DEFAULT, node_target: 8 << 10 };
+
+    fn encode(&self) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(17);
+        raw.u32(self.chunks.min);
+        raw.u32(self.chunks.average);
+        raw.u32(self.chunks.max);
+        raw.u8(self.chunks.level);
+        raw.u32(self.node_target);
+        raw
+    }
+
+    fn decode(raw: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(raw, "repository settings");
+        let chunks = ChunkSizes { min: r.u32()?, average: r.u32()?, max: r.u32()?, level: r.u8()? }.validate()?;
+        let node_target = r.u32()?;
+        if !(512..=1 << 20).contains(&node_target) {
+            return Err(r.damage("have a tree node target out of bounds"));
+        }
+        r.finish()?;
+        Ok(Self { chunks, node_target })
+    }
+}
+
+/// How the log names an object: enough to notice any other one in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectRef {
+    pub(crate) id: ObjectId,
+    pub(crate) len: u64,
+    pub(crate) hash: ObjectHash,
+}
+
+impl ObjectRef {
+    const ENCODED_LEN: usize = 56;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.raw(self.id.as_bytes());
+        out.u64(self.len);
+        out.raw(self.hash.as_bytes());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: ObjectId::from_bytes(r.array()?),
+            len: r.u64()?,
+            hash: ObjectHash::from_bytes(r.array()?),
+        })
+    }
+}
+
+/// A snapshot as the log names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotRef {
+    pub(crate) object: ObjectRef,
+    pub(crate) collection: Collection,
+    pub(crate) created: Timestamp,
+    pub(crate) state: SnapshotState,
+}
+
+impl SnapshotRef {
+    pub(crate) fn id(&self) -> SnapshotId {
+        self.object.id.into()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.object.write(out);
+        write_collection(out, &self.collection)?;
+        out.time(self.created);
+        out.u8(self.state.number());
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            object: ObjectRef::read(r)?,
+            collection: read_collection(r)?,
+            created: r.time()?,
+            state: SnapshotState::read(r)?,
+        })
+    }
+}
+
+/// A segment as the log names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentRef {
+    pub(crate) object: ObjectRef,
+    pub(crate) entries: u32,
+}
+
+impl SegmentRef {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.object.write(out);
+        out.u32(self.entries);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self { object: ObjectRef::read(r)?, entries: r.u32()? })
+    }
+}
+
+/// What one entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Genesis(RepoConfig),
+    Commit { session: SessionId, snapshots: Vec<SnapshotRef>, segments: Vec<SegmentRef> },
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogEntry {
+    pub(crate) number: u64,
+    pub(crate) previous: ObjectHash,
+    pub(crate) time: Timestamp,
+    pub(crate) event: Event,
+}
+
+impl LogEntry {
+    pub(crate) fn encode(&self, ring: &Keyring) -> Result<Vec<u8>> {
+        let mut payload = Vec::new();
+        let kind = match &self.event {
+            Event::Genesis(config) => {
+                payload = config.encode();
+                GENESIS
+            }
+            Event::Commit { session, snapshots, segments } => {
+                if snapshots.len().max(segments.len()) > usize::from(u16::MAX) {
+                    return Err(Error::limit("a commit names at most 65,535 snapshots and segments"));
+                }
+                payload.raw(session.as_bytes());
+                payload.len16(snapshots.len());
+                snapshots.iter().try_for_each(|snapshot| snapshot.write(&mut payload))?;
+                payload.len16(segments.len());
+                segments.iter().for_each(|segment| segment.write(&mut payload));
+                COMMIT
+            }
+        };
+        let mut raw = Vec::with_capacity(payload.len() + 128);
+        raw.u64(self.number);
+        raw.raw(self.previous.as_bytes());
+        raw.time(self.time);
+        raw.u16(kind);
+        raw.bytes32(&payload);
+        sign(ring, LOG_DOMAIN, raw)
+    }
+
+    pub(crate) fn decode(raw: &[u8], ring: &Keyring) -> Result<Self> {
+        let mut r = Reader::new(check_signature(ring, LOG_DOMAIN, raw, "log entry")?, "log entry");
+        let number = r.u64()?;
+        let previous = ObjectHash::from_bytes(r.array()?);
+        let time = r.time()?;
+        let kind = r.u16()?;
+        let max = usize::try_from(limits::OBJECT_BYTES_MAX).unwrap_or(usize::MAX);
+        let mut p = Reader::new(r.bytes32(max)?, "log entry");
+        let event = match kind {
+            GENESIS => Event::Genesis(RepoConfig::decode(p.take(p.remaining())?)?),
+            COMMIT => {
+                let session = SessionId::from_bytes(p.array()?);
+                let count = p.u16()?;
+                let snapshots = (0..count).map(|_| SnapshotRef::read(&mut p)).collect::<Result<_>>()?;
+                let count = p.u16()?;
+                let segments = (0..count).map(|_| SegmentRef::read(&mut p)).collect::<Result<_>>()?;
+                Event::Commit { session, snapshots, segments }
+            }
+            newer => {
+                let message = format!("log entry type {newer} is not known to this version");
+                return Err(Error::new(ErrorKind::NewerFormat, message));
+            }
+        };
+        p.finish()?;
+        r.finish()?;
+        Ok(Self { number, previous, time, event })
+    }
+}
+
+/// The fold of all entries up to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) number: u64,
+    pub(crate) head: ObjectHash,
+    pub(crate) config: RepoConfig,
+    pub(crate) snapshots: Vec<SnapshotRef>,
+    pub(crate) segments: Vec<SegmentRef>,
+}
+
+impl Checkpoint {
+    pub(crate) fn encode(&self, ring: &Keyring) -> Result<Vec<u8>> {
+        let mut raw = Vec::new();
+        raw.u64(self.number);
+        raw.raw(self.head.as_bytes());
+        raw.bytes32(&self.config.encode());
+        raw.len32(self.snapshots.len());
+        self.snapshots.iter().try_for_each(|snapshot| snapshot.write(&mut raw))?;
+        raw.len32(self.segments.len());
+        self.segments.iter().for_each(|segment| segment.write(&mut raw));
+        sign(ring, CHECKPOINT_DOMAIN, raw)
+    }
+
+    pub(crate) fn decode(raw: &[u8], ring: &Keyring) -> Result<Self> {
+        let mut r = Reader::new(check_signature(ring, CHECKPOINT_DOMAIN, raw, "checkpoint")?, "checkpoint");
+        let number = r.u64()?;
+        let head = ObjectHash::from_bytes(r.array()?);
+        let config = RepoConfig::decode(r.bytes32(1024)?)?;
+        let count = r.count32(ObjectRef::ENCODED_LEN)?;
+        let snapshots = (0..count).map(|_| SnapshotRef::read(&mut r)).collect::<Result<_>>()?;
+        let count = r.count32(ObjectRef::ENCODED_LEN)?;
+        let segments = (0..count).map(|_| SegmentRef::read(&mut r)).collect::<Result<_>>()?;
+        r.finish()?;
+        Ok(Self { number, head, config, snapshots, segments })
+    }
+}
+
+fn sign(ring: &Keyring, domain: &[u8], mut raw: Vec<u8>) -> Result<Vec<u8>> {
+    let signature = ring.sign(domain, &raw)?;
+    raw.raw(&signature);
+    Ok(raw)
+}
+
+/// The signed bytes, once their signature is known to be the repository's own.
+fn check_signature<'a>(ring: &Keyring, domain: &[u8], raw: &'a [u8], what: &'static str) -> Result<&'a [u8]> {
+    let wrong = || Error::corrupt(format!("{what} is not signed by this repository"));
+    let (body, signature) = raw.split_last_chunk::<SIGNATURE_LEN>().ok_or_else(wrong)?;
+    if ring.verify(domain, body, signature)? { Ok(body) } else { Err(wrong()) }
+}

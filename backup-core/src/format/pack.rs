@@ -1,0 +1,181 @@
+//! Frames and packs (`docs/format.md` 5.1 and 5.2).
+
+use super::wire::{Reader, Write};
+use super::{read_envelope, write_envelope};
+use crate::compress;
+use crate::crypto::{HEADER_LEN, ObjectSealer, OpenedObject, TAG_LEN};
+use crate::error::{Error, Result};
+use crate::id::ChunkId;
+use crate::limits;
+
+const DIRECTORY_PART: u32 = 0xffff_fffe;
+const FOOTER_PART: u32 = 0xffff_ffff;
+pub(crate) const FOOTER_LEN: usize = 16 + TAG_LEN;
+/// Codec and raw length before a frame's stored bytes.
+const FRAME_HEAD_LEN: usize = 5;
+
+/// Where a sealed frame lies in its pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameSpan {
+    pub(crate) part: u32,
+    pub(crate) offset: u64,
+    pub(crate) sealed_len: u32,
+    pub(crate) raw_len: u32,
+}
+
+impl FrameSpan {
+    pub(crate) const ENCODED_LEN: usize = 20;
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.u32(self.part);
+        out.u64(self.offset);
+        out.u32(self.sealed_len);
+        out.u32(self.raw_len);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let span =
+            Self { part: reader.u32()?, offset: reader.u64()?, sealed_len: reader.u32()?, raw_len: reader.u32()? };
+        let fits = span.offset >= HEADER_LEN as u64
+            && span.end() <= limits::PACK_BYTES_MAX
+            && span.sealed_len as usize >= FRAME_HEAD_LEN + TAG_LEN
+            && span.raw_len as usize <= limits::FRAME_BYTES_MAX
+            && span.part < DIRECTORY_PART;
+        if fits { Ok(span) } else { Err(reader.damage("has a frame out of bounds")) }
+    }
+
+    pub(crate) const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.sealed_len as u64)
+    }
+}
+
+/// Where a chunk lies in a frame's raw bytes; `frame` is an index into the table it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChunkSpan {
+    pub(crate) id: ChunkId,
+    pub(crate) frame: u32,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+impl ChunkSpan {
+    pub(crate) const ENCODED_LEN: usize = 44;
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.raw(self.id.as_bytes());
+        out.u32(self.frame);
+        out.u32(self.offset);
+        out.u32(self.len);
+    }
+
+    /// Reads one; the frame it names must be in `frames` and hold it.
+    pub(crate) fn read(reader: &mut Reader<'_>, frames: &[impl AsRef<FrameSpan>]) -> Result<Self> {
+        let span = Self {
+            id: ChunkId::from_bytes(reader.array()?),
+            frame: reader.u32()?,
+            offset: reader.u32()?,
+            len: reader.u32()?,
+        };
+        let frame = usize::try_from(span.frame).ok().and_then(|frame| frames.get(frame)).map(AsRef::as_ref);
+        let end = u64::from(span.offset) + u64::from(span.len);
+        match frame {
+            Some(frame) if end <= u64::from(frame.raw_len) && span.len as usize <= limits::CHUNK_BYTES_MAX => Ok(span),
+            _ => Err(reader.damage("has a chunk outside its frame")),
+        }
+    }
+}
+
+impl AsRef<Self> for FrameSpan {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// Compresses and seals the raw bytes of a frame; the result is what goes into the pack. CPU-heavy.
+pub(crate) fn seal_frame(sealer: &ObjectSealer, part: u32, raw: &[u8], level: i32) -> Result<Vec<u8>> {
+    let (codec, packed) = compress::compress(raw, level)?;
+    let stored = packed.as_deref().unwrap_or(raw);
+    let mut bytes = Vec::with_capacity(FRAME_HEAD_LEN + stored.len() + TAG_LEN);
+    bytes.u8(codec);
+    bytes.len32(raw.len());
+    bytes.raw(stored);
+    sealer.seal(part, &mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// The inverse of [`seal_frame`]. CPU-heavy.
+pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>> {
+    let plain = pack.part(span.part, sealed)?;
+    let mut reader = Reader::new(&plain, "frame");
+    let codec = reader.u8()?;
+    let raw_len = reader.u32()?;
+    if raw_len != span.raw_len || raw_len as usize > limits::FRAME_BYTES_MAX {
+        return Err(reader.damage("has another length than its directory says").with_item(pack.name().to_string()));
+    }
+    let stored = reader.take(reader.remaining())?;
+    compress::decompress(codec, stored, raw_len as usize).map_err(|error| error.with_item(pack.name().to_string()))
+}
+
+/// Appends directory and footer to a pack that holds its header and frames.
+pub(crate) fn close_pack(
+    sealer: &ObjectSealer,
+    pack: &mut Vec<u8>,
+    frames: &[FrameSpan],
+    chunks: &[ChunkSpan],
+) -> Result<()> {
+    let mut raw = Vec::with_capacity(8 + frames.len() * FrameSpan::ENCODED_LEN + chunks.len() * ChunkSpan::ENCODED_LEN);
+    raw.len32(frames.len());
+    frames.iter().for_each(|frame| frame.write(&mut raw));
+    raw.len32(chunks.len());
+    chunks.iter().for_each(|chunk| chunk.write(&mut raw));
+    let offset = pack.len();
+    write_envelope(pack, &raw, TAG_LEN + FOOTER_LEN)?;
+    sealer.seal(DIRECTORY_PART, pack, offset)?;
+    let footer = pack.len();
+    pack.u64(offset as u64);
+    pack.len32(footer - offset);
+    pack.u32(0);
+    sealer.seal(FOOTER_PART, pack, footer)
+}
+
+/// Frames and chunks of a pack, as its own directory names them.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) frames: Vec<FrameSpan>,
+    pub(crate) chunks: Vec<ChunkSpan>,
+}
+
+/// Reads the directory of a whole pack, and checks that frames, directory and footer fill it without gaps.
+pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Directory> {
+    let damage = |how: &str| Error::corrupt(format!("pack {how}")).with_item(pack.name().to_string());
+    let footer_at = bytes.len().checked_sub(FOOTER_LEN).ok_or_else(|| damage("is too short"))?;
+    let footer = pack.part(FOOTER_PART, bytes.get(footer_at..).unwrap_or_default())?;
+    let mut reader = Reader::new(&footer, "pack footer");
+    let offset = usize::try_from(reader.u64()?).map_err(|_| damage("has a directory out of bounds"))?;
+    let len = reader.len32()?;
+    if reader.u32()? != 0 || offset.checked_add(len) != Some(footer_at) {
+        return Err(damage("has a directory that does not end at its footer"));
+    }
+    reader.finish()?;
+    let directory = pack.part(DIRECTORY_PART, bytes.get(offset..footer_at).unwrap_or_default())?;
+    let raw = read_envelope(&directory, "pack directory")?;
+    let mut reader = Reader::new(&raw, "pack directory");
+    let count = reader.count32(FrameSpan::ENCODED_LEN)?;
+    let mut frames = Vec::with_capacity(count);
+    let mut end = HEADER_LEN as u64;
+    for _ in 0..count {
+        let frame = FrameSpan::read(&mut reader)?;
+        if frame.offset != end {
+            return Err(damage("has a gap between its frames"));
+        }
+        end = frame.end();
+        frames.push(frame);
+    }
+    if end != offset as u64 {
+        return Err(damage("has a gap before its directory"));
+    }
+    let count = reader.count32(ChunkSpan::ENCODED_LEN)?;
+    let chunks = (0..count).map(|_| ChunkSpan::read(&mut reader, &frames)).collect::<Result<_>>()?;
+    reader.finish()?;
+    Ok(Directory { frames, chunks })
+}

@@ -1,0 +1,121 @@
+//! Segments: immutable sorted runs of the index (`docs/format.md` 5.3).
+
+use super::pack::{ChunkSpan, FrameSpan};
+use super::wire::{Reader, Write};
+use crate::crypto::{HEADER_LEN, Header};
+use crate::error::Result;
+use crate::id::{ObjectHash, ObjectId};
+use crate::limits;
+
+/// A pack as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackInfo {
+    pub(crate) id: ObjectId,
+    pub(crate) len: u64,
+    pub(crate) hash: ObjectHash,
+    pub(crate) header: Header,
+}
+
+/// A frame and the pack (index into the segment's own list) that it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackFrame {
+    pub(crate) pack: u32,
+    pub(crate) span: FrameSpan,
+}
+
+impl AsRef<FrameSpan> for PackFrame {
+    fn as_ref(&self) -> &FrameSpan {
+        &self.span
+    }
+}
+
+/// One run: packs, their frames, and chunks in ascending order of ids.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) packs: Vec<PackInfo>,
+    pub(crate) frames: Vec<PackFrame>,
+    pub(crate) chunks: Vec<ChunkSpan>,
+}
+
+impl Segment {
+    /// Adds a finished pack; [`sort`](Self::sort) once all are in.
+    pub(crate) fn add(&mut self, info: PackInfo, frames: &[FrameSpan], chunks: &[ChunkSpan]) {
+        let pack = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
+        let base = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
+        self.packs.push(info);
+        self.frames.extend(frames.iter().map(|span| PackFrame { pack, span: *span }));
+        self.chunks.extend(chunks.iter().map(|chunk| ChunkSpan { frame: base.saturating_add(chunk.frame), ..*chunk }));
+    }
+
+    pub(crate) fn sort(&mut self) {
+        self.chunks.sort_unstable_by_key(|chunk| chunk.id);
+        self.chunks.dedup_by_key(|chunk| chunk.id);
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(
+            12 + self.packs.len() * (58 + HEADER_LEN)
+                + self.frames.len() * (4 + FrameSpan::ENCODED_LEN)
+                + self.chunks.len() * ChunkSpan::ENCODED_LEN,
+        );
+        raw.len32(self.packs.len());
+        for pack in &self.packs {
+            raw.raw(pack.id.as_bytes());
+            raw.u64(pack.len);
+            raw.raw(pack.hash.as_bytes());
+            raw.bytes16(&pack.header.0);
+        }
+        raw.len32(self.frames.len());
+        for frame in &self.frames {
+            raw.u32(frame.pack);
+            frame.span.write(&mut raw);
+        }
+        raw.len32(self.chunks.len());
+        self.chunks.iter().for_each(|chunk| chunk.write(&mut raw));
+        raw
+    }
+
+    pub(crate) fn decode(raw: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(raw, "segment");
+        let count = reader.count32(58 + HEADER_LEN)?;
+        let packs = (0..count).map(|_| PackInfo::read(&mut reader)).collect::<Result<Vec<_>>>()?;
+        let count = reader.count32(4 + FrameSpan::ENCODED_LEN)?;
+        let mut frames = Vec::with_capacity(count);
+        for _ in 0..count {
+            let pack = reader.u32()?;
+            let span = FrameSpan::read(&mut reader)?;
+            match packs.get(pack as usize) {
+                Some(info) if span.end() <= info.len => frames.push(PackFrame { pack, span }),
+                _ => return Err(reader.damage("has a frame outside its pack")),
+            }
+        }
+        let count = reader.count32(ChunkSpan::ENCODED_LEN)?;
+        if count > limits::SEGMENT_ENTRIES_MAX {
+            return Err(reader.damage("has more entries than the format allows"));
+        }
+        let mut chunks: Vec<ChunkSpan> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let chunk = ChunkSpan::read(&mut reader, &frames)?;
+            if chunks.last().is_some_and(|last| last.id >= chunk.id) {
+                return Err(reader.damage("is not sorted"));
+            }
+            chunks.push(chunk);
+        }
+        reader.finish()?;
+        Ok(Self { packs, frames, chunks })
+    }
+}
+
+impl PackInfo {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let id = ObjectId::from_bytes(reader.array()?);
+        let len = reader.u64()?;
+        let hash = ObjectHash::from_bytes(reader.array()?);
+        if len > limits::PACK_BYTES_MAX {
+            return Err(reader.damage("has a pack larger than the format allows"));
+        }
+        let header = reader.bytes16(HEADER_LEN)?;
+        let header = header.try_into().map_err(|_| reader.damage("has a pack header of another length"))?;
+        Ok(Self { id, len, hash, header: Header(header) })
+    }
+}

@@ -1,0 +1,428 @@
+//! A backup: changes from a source, content into the session, steps into staging, and one commit.
+//!
+//! [`item`] decides what of an item has to be read and reads it; [`merge`] turns what was found out into the two trees.
+
+mod item;
+mod merge;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::FutureExt;
+
+use super::session::Session;
+use super::staging::{Staging, Step};
+use super::{Inner, Repository};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
+use crate::id::SnapshotId;
+use crate::item::{Collection, Cursor, Item, ItemId};
+use crate::progress::{CancelToken, Control, Phase, Progress, Reporter};
+use crate::source::{Change, Problem, Source};
+use crate::time::Timestamp;
+
+use item::Outcome;
+use merge::Mode;
+
+/// Stored bytes after which a run commits its chunks, so that a crash costs at most this much to upload again.
+const CHECKPOINT_BYTES: u64 = 512 << 20;
+/// So many items in a row that fail for a reason that may pass mean that the source is down.
+const FAILURES_IN_A_ROW_MAX: u32 = 32;
+
+/// A backup that is about to run; made by [`Repository::backup`].
+#[must_use = "nothing happens before `run`"]
+pub struct BackupRun<'a> {
+    repository: &'a Repository,
+    source: &'a dyn Source,
+    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    token: CancelToken,
+    labels: Vec<(String, String)>,
+    full: bool,
+    checkpoint_bytes: u64,
+}
+
+/// What a backup did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The new snapshot.
+    pub snapshot: SnapshotId,
+    /// `Complete`, or `Incomplete` if `problems` is not empty.
+    pub state: SnapshotState,
+    /// Figures of the run.
+    pub stats: SnapshotStats,
+    /// Items that could not be read, or whose content changed while it was read.
+    pub problems: Vec<Problem>,
+}
+
+impl<'a> BackupRun<'a> {
+    pub(super) fn new(repository: &'a Repository, source: &'a dyn Source) -> Self {
+        Self {
+            repository,
+            source,
+            callback: None,
+            token: CancelToken::new(),
+            labels: Vec::new(),
+            full: false,
+            checkpoint_bytes: CHECKPOINT_BYTES,
+        }
+    }
+
+    /// Calls back with running totals, at most ten times a second and when the phase changes.
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
+        self.callback = Some(Box::new(callback));
+        self
+    }
+
+    /// Lets `token` stop the run: it then commits a checkpoint and returns `Canceled`.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.token = token.clone();
+        self
+    }
+
+    /// Adds a name and a value of the caller's own to the snapshot, each of at most 1,024 bytes.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// Ignores the cursor and enumerates everything. Content is still not read where tags are equal.
+    pub fn full(mut self) -> Self {
+        self.full = true;
+        self
+    }
+
+    /// Commits chunks each time this many bytes were stored (default 512 MiB): what a crash may cost.
+    pub fn checkpoint_every(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes.max(1 << 20);
+        self
+    }
+
+    /// Runs the backup. Dropping the future stops it; whatever was not committed by then is stored again next time.
+    ///
+    /// # Errors
+    /// `Canceled`, or what ended the run: an error of the source's enumeration, or of the store. What was stored before
+    /// is kept in a checkpoint and used by the next run. Single items that fail are no error: see the report.
+    pub async fn run(self) -> Result<BackupReport> {
+        let inner = Arc::clone(&self.repository.inner);
+        let mut reporter = Reporter::new(self.callback, self.token);
+        reporter.phase(Phase::Opening)?;
+        self.repository.refresh().await?;
+        let collection = self.source.collection();
+        let bases = Bases::find(&inner, &collection).await?;
+        let session = Session::begin(Arc::clone(&inner))?;
+        let run = Run {
+            inner: &inner,
+            session: &session,
+            source: self.source,
+            collection,
+            bases,
+            labels: self.labels,
+            started: inner.env.now(),
+            full: self.full,
+            checkpoint_bytes: self.checkpoint_bytes,
+            progress: Mutex::new(Ticker { reporter, last: None }),
+        };
+        let result = session.drive(run.execute()).await;
+        if let Err(error) = &result
+            && error.kind() != ErrorKind::Bug
+        {
+            // A store that failed may still take the index of what it has. Failing again changes nothing.
+            let _ = session.commit_stored(None).await;
+        }
+        result
+    }
+}
+
+impl fmt::Debug for BackupRun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackupRun").field("source", &self.source).field("full", &self.full).finish_non_exhaustive()
+    }
+}
+
+/// What a run builds on.
+struct Bases {
+    /// The newest snapshot: its cursor and trees are what changes are applied to.
+    snapshot: Option<Snapshot>,
+    /// The remains of an interrupted run after it: content found there need not be read again.
+    checkpoint: Option<Snapshot>,
+}
+
+impl Bases {
+    async fn find(inner: &Inner, collection: &Collection) -> Result<Self> {
+        let state = inner.state();
+        let mut bases = Self { snapshot: None, checkpoint: None };
+        for named in state.snapshots.iter().rev().filter(|named| named.collection == *collection) {
+            match named.state {
+                SnapshotState::Checkpoint if bases.checkpoint.is_none() => {
+                    bases.checkpoint = Some(inner.read_snapshot(named.id()).await?);
+                }
+                SnapshotState::Checkpoint => {}
+                _ => {
+                    bases.snapshot = Some(inner.read_snapshot(named.id()).await?);
+                    break;
+                }
+            }
+        }
+        Ok(bases)
+    }
+
+    fn items(&self) -> Root {
+        self.snapshot.as_ref().map_or(Root(None), |snapshot| snapshot.items)
+    }
+
+    fn names(&self) -> Root {
+        self.snapshot.as_ref().map_or(Root(None), |snapshot| snapshot.names)
+    }
+
+    /// Items tree to look for content that an interrupted run has stored.
+    fn hints(&self) -> Option<Root> {
+        self.checkpoint.as_ref().map(|checkpoint| checkpoint.items)
+    }
+}
+
+/// Progress, shared by the items that are read at the same time.
+struct Ticker<'a> {
+    reporter: Reporter<'a>,
+    last: Option<Timestamp>,
+}
+
+struct Run<'a> {
+    inner: &'a Inner,
+    session: &'a Session,
+    source: &'a dyn Source,
+    collection: Collection,
+    bases: Bases,
+    labels: Vec<(String, String)>,
+    started: Timestamp,
+    full: bool,
+    checkpoint_bytes: u64,
+    progress: Mutex<Ticker<'a>>,
+}
+
+/// What the changes said so far.
+#[derive(Default)]
+struct Findings {
+    staging: Staging,
+    /// Removed and unreadable containers, whose descendants are still to be staged.
+    subtrees: Vec<(ItemId, Step)>,
+    problems: Vec<Problem>,
+    cursor: Option<Cursor>,
+    /// An item failed in a way that only another look at the same change can mend: the cursor must not move past it.
+    hold_cursor: bool,
+    full: bool,
+    failures_in_a_row: u32,
+}
+
+impl<'a> Run<'a> {
+    async fn execute(&self) -> Result<BackupReport> {
+        let mut findings = Findings::default();
+        match self.collect(&mut findings).await {
+            Ok(()) => self.commit(findings).await,
+            Err(error) => {
+                self.checkpoint(findings).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes all changes and reads what they call for.
+    async fn collect(&self, findings: &mut Findings) -> Result<()> {
+        let since = self.bases.snapshot.as_ref().and_then(|snapshot| snapshot.cursor.as_ref()).filter(|_| !self.full);
+        findings.full = since.is_none();
+        self.phase(Phase::Transferring)?;
+        let mut changes = self.source.changes(since).fuse();
+        let mut reading = FuturesUnordered::new();
+        let mut busy: HashSet<ItemId> = HashSet::new();
+        // A change that has to wait: its item, or for a reset any item, is still being read.
+        let mut waiting: Option<Change> = None;
+        let (concurrency, mut ended, mut committed) = (self.source.concurrency().max(1), false, 0);
+        loop {
+            let blocked = match &waiting {
+                Some(Change::Reset) => !reading.is_empty(),
+                Some(Change::Upsert(item)) => busy.contains(&item.id) || reading.len() >= concurrency,
+                Some(Change::Remove(id)) => busy.contains(id),
+                _ => false,
+            };
+            if !blocked && let Some(change) = waiting.take() {
+                match change {
+                    Change::Upsert(item) => {
+                        busy.insert(item.id.clone());
+                        reading.push(self.read(item));
+                    }
+                    other => self.note(findings, other)?,
+                }
+                continue;
+            }
+            if ended && waiting.is_none() && reading.is_empty() {
+                return Ok(());
+            }
+            let next = if waiting.is_none() && !ended {
+                changes.next().left_future()
+            } else {
+                future::pending().right_future()
+            };
+            futures_util::select_biased! {
+                outcome = reading.select_next_some() => {
+                    let (id, outcome): (ItemId, Outcome) = outcome?;
+                    busy.remove(&id);
+                    self.take(findings, id, outcome)?;
+                    if self.session.bytes_stored() - committed >= self.checkpoint_bytes {
+                        committed = self.session.bytes_stored();
+                        self.session.commit(None).await?;
+                    }
+                }
+                change = next.fuse() => match change {
+                    Some(change) => waiting = Some(change?),
+                    None => ended = true,
+                }
+            }
+        }
+    }
+
+    /// Reads an item; its id comes back with the outcome.
+    fn read(&self, item: Item) -> BoxFuture<'_, Result<(ItemId, Outcome)>> {
+        let id = item.id.clone();
+        Box::pin(async move { Ok((id, self.read_item(item).await?)) })
+    }
+
+    /// Notes a change that needs no reading.
+    fn note(&self, findings: &mut Findings, change: Change) -> Result<()> {
+        match change {
+            Change::Reset => *findings = Findings { full: true, ..Findings::default() },
+            Change::Remove(id) => {
+                findings.staging.add(id.as_bytes().to_vec(), Step::Remove)?;
+                findings.subtrees.push((id, Step::Remove));
+            }
+            Change::Unreadable(problem) => {
+                if let Some(id) = &problem.id {
+                    findings.staging.add(id.as_bytes().to_vec(), Step::Keep)?;
+                    findings.subtrees.push((id.clone(), Step::Keep));
+                }
+                findings.hold_cursor = true;
+                self.problem(findings, problem)?;
+            }
+            Change::Cursor(cursor) => findings.cursor = Some(cursor),
+            Change::Upsert(_) => return Err(Error::bug("an upsert is noted instead of read")),
+        }
+        Ok(())
+    }
+
+    /// Takes over what became of an item.
+    fn take(&self, findings: &mut Findings, id: ItemId, outcome: Outcome) -> Result<()> {
+        let Outcome { step, problem } = outcome;
+        findings.staging.add(id.as_bytes().to_vec(), step)?;
+        self.tick(|totals| totals.items_done += 1)?;
+        let Some(problem) = problem else {
+            findings.failures_in_a_row = 0;
+            return Ok(());
+        };
+        match problem.error.kind() {
+            ErrorKind::Canceled | ErrorKind::Unauthenticated => return Err(problem.error),
+            // Vanished: the next enumeration or delta will say so. Doubtful: the bytes are kept and marked.
+            ErrorKind::NotFound | ErrorKind::SourceMismatch => {}
+            _ => findings.hold_cursor = true,
+        }
+        findings.failures_in_a_row = if problem.error.is_retryable() { findings.failures_in_a_row + 1 } else { 0 };
+        if findings.failures_in_a_row > FAILURES_IN_A_ROW_MAX {
+            return Err(problem.error);
+        }
+        self.problem(findings, problem)
+    }
+
+    fn problem(&self, findings: &mut Findings, problem: Problem) -> Result<()> {
+        findings.problems.push(problem);
+        self.tick(|totals| totals.problems += 1)
+    }
+
+    async fn commit(&self, mut findings: Findings) -> Result<BackupReport> {
+        self.phase(Phase::Committing)?;
+        let mode = if findings.full { Mode::Full } else { Mode::Delta };
+        self.stage_subtrees(&mut findings).await?;
+        let base = self.bases.snapshot.as_ref();
+        let bytes = base.map_or(0, |snapshot| snapshot.stats.bytes);
+        let merged = self.merge(findings.staging, mode, self.bases.items(), self.bases.names(), bytes).await?;
+        let held = base.and_then(|snapshot| snapshot.cursor.clone());
+        // With the old cursor the source names the failed items again; what went well is recognised by its tag.
+        let cursor = if findings.hold_cursor { held.filter(|_| !findings.full) } else { findings.cursor };
+        let state = if findings.problems.is_empty() { SnapshotState::Complete } else { SnapshotState::Incomplete };
+        let mut stats = merged.stats;
+        stats.problems = findings.problems.len() as u64;
+        let (snapshot, stats) = self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
+        self.phase(Phase::Done)?;
+        Ok(BackupReport { snapshot, state, stats, problems: findings.problems })
+    }
+
+    /// Keeps what an interrupted run has found, for the next one. Nothing is removed: the enumeration has not ended.
+    async fn checkpoint(&self, findings: Findings) -> Result<()> {
+        if findings.staging.is_empty() {
+            return self.session.commit(None).await.map(drop);
+        }
+        let base = self.bases.checkpoint.as_ref().or(self.bases.snapshot.as_ref());
+        let (items, names) = base.map_or((Root(None), Root(None)), |base| (base.items, base.names));
+        let bytes = base.map_or(0, |base| base.stats.bytes);
+        let merged = self.merge(findings.staging, Mode::PutsOnly, items, names, bytes).await?;
+        self.store_snapshot(SnapshotState::Checkpoint, None, merged.items, merged.names, merged.stats, &findings.problems)
+            .await
+            .map(drop)
+    }
+
+    async fn store_snapshot(
+        &self,
+        state: SnapshotState,
+        cursor: Option<Cursor>,
+        items: Root,
+        names: Root,
+        mut stats: SnapshotStats,
+        problems: &[Problem],
+    ) -> Result<(SnapshotId, SnapshotStats)> {
+        let id = SnapshotId::from_bytes(self.inner.env.random()?);
+        stats.bytes_read = self.lock().reporter.totals.bytes_done;
+        let snapshot = Snapshot {
+            id,
+            session: self.session.id(),
+            collection: self.collection.clone(),
+            parent: self.bases.snapshot.as_ref().map(|snapshot| snapshot.id),
+            created: self.started,
+            state,
+            cursor,
+            items,
+            names,
+            stats,
+            problems: problems.iter().map(|problem| RecordedProblem::new(&problem.place, &problem.error)).collect(),
+            labels: self.labels.clone(),
+        };
+        self.session.commit(Some(snapshot)).await?;
+        stats.bytes_stored = self.session.bytes_stored();
+        Ok((id, stats))
+    }
+
+    fn phase(&self, phase: Phase) -> Result<()> {
+        let mut ticker = self.lock();
+        ticker.reporter.totals.bytes_stored = self.session.bytes_stored();
+        ticker.reporter.phase(phase)
+    }
+
+    /// Changes the totals and, at most ten times a second, reports them. Fails once somebody has canceled.
+    fn tick(&self, change: impl FnOnce(&mut Progress)) -> Result<()> {
+        let mut ticker = self.lock();
+        change(&mut ticker.reporter.totals);
+        let now = self.inner.env.now();
+        let due = ticker.last.is_none_or(|last| now < last || now.millis() - last.millis() >= 100);
+        if due {
+            ticker.last = Some(now);
+            ticker.reporter.totals.bytes_stored = self.session.bytes_stored();
+            ticker.reporter.report()
+        } else {
+            ticker.reporter.check()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ticker<'a>> {
+        // A panic in the caller's callback must not turn into a second one here.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading chunks: located by the index, fetched by frame, opened on a worker, checked against their ids.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::Inner;
+use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id};
+use crate::dedup::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::pack::open_frame;
+use crate::format::segment::PackInfo;
+use crate::id::{ChunkId, ObjectId};
+use crate::tree::{Node, NodeSource, TreeKind};
+
+/// Memory for opened frames. A restore in item order finds most chunks of a frame together.
+const FRAME_CACHE_BYTES: u64 = 24 << 20;
+/// Memory for decoded tree nodes.
+const NODE_CACHE_BYTES: u64 = 16 << 20;
+
+#[derive(Clone)]
+struct BytesWeight;
+
+impl Weighter<(ObjectId, u32), Bytes> for BytesWeight {
+    fn weight(&self, _: &(ObjectId, u32), frame: &Bytes) -> u64 {
+        frame.len() as u64 + 64
+    }
+}
+
+impl Weighter<ChunkId, Arc<Node>> for BytesWeight {
+    fn weight(&self, _: &ChunkId, node: &Arc<Node>) -> u64 {
+        node.weight() as u64
+    }
+}
+
+/// What has been read lately.
+pub(super) struct Caches {
+    frames: Cache<(ObjectId, u32), Bytes, BytesWeight>,
+    nodes: Cache<ChunkId, Arc<Node>, BytesWeight>,
+    packs: Cache<ObjectId, OpenedObject>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            frames: Cache::with_weighter(64, FRAME_CACHE_BYTES, BytesWeight),
+            nodes: Cache::with_weighter(2_048, NODE_CACHE_BYTES, BytesWeight),
+            packs: Cache::new(4_096),
+        }
+    }
+}
+
+impl Caches {
+    /// Forgets everything, so that the next reads come from the store.
+    pub(super) fn clear(&self) {
+        self.frames.clear();
+        self.nodes.clear();
+        self.packs.clear();
+    }
+}
+
+impl Inner {
+    /// A node read from the store, past the cache: a walk over everything would only wash the cache out.
+    pub(super) async fn node_uncached(&self, tree: TreeKind, level: u8, id: ChunkId) -> Result<Node> {
+        Node::decode(tree, level, &self.chunk(Class::Tree, id).await?)
+    }
+
+    /// The plaintext of a chunk, verified. Tries every place that the index knows before it gives up.
+    pub(super) async fn chunk(&self, class: Class, id: ChunkId) -> Result<Bytes> {
+        let state = self.state();
+        let mut failure = None;
+        for location in state.index.locate(&id) {
+            match self.chunk_at(class, id, location).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            Error::new(ErrorKind::Missing, "a chunk is in no segment").with_item(id.to_string())
+        }))
+    }
+
+    async fn chunk_at(&self, class: Class, id: ChunkId, location: Location<'_>) -> Result<Bytes> {
+        let frame = self.frame(class, location).await?;
+        let (start, len) = (location.offset as usize, location.len as usize);
+        let end = start.checked_add(len).filter(|end| *end <= frame.len());
+        let end = end.ok_or_else(|| Error::corrupt("a chunk lies outside its frame").with_item(id.to_string()))?;
+        let chunk = frame.slice(start..end);
+        if chunk_id(self.ring.id_key(class)?, &chunk) != id {
+            return Err(Error::corrupt("a chunk's content does not match its id").with_item(id.to_string()));
+        }
+        Ok(chunk)
+    }
+
+    async fn frame(&self, class: Class, location: Location<'_>) -> Result<Bytes> {
+        let key = (location.pack.id, location.frame.part);
+        let load = async {
+            let pack = self.pack(class, location.pack)?;
+            let span = location.frame;
+            let name = pack.name();
+            let sealed = self.store.read(&name.key(), Some(span.offset..span.end())).await.map_err(|error| {
+                match error.kind() {
+                    ErrorKind::NotFound => {
+                        Error::new(ErrorKind::Missing, "a pack is gone").with_item(name.to_string())
+                    }
+                    // The index says that the range is there, so the object has been cut.
+                    ErrorKind::InvalidArgument => {
+                        Error::corrupt("a pack is shorter than the index says").with_item(name.to_string())
+                    }
+                    _ => error,
+                }
+            })?;
+            if sealed.len() as u64 != u64::from(span.sealed_len) {
+                return Err(Error::corrupt("the store gave another length than asked for").with_item(name.to_string()));
+            }
+            self.count_read(sealed.len());
+            self.env.run(move || open_frame(&pack, &span, &sealed).map(Bytes::from)).await
+        };
+        self.caches.frames.get_or_insert_async(&key, load).await
+    }
+
+    /// The opened header of a pack, from the copy that the index has.
+    fn pack(&self, class: Class, info: &PackInfo) -> Result<OpenedObject> {
+        self.caches.packs.get_or_insert_with(&info.id, || {
+            let name = ObjectName::Pack(info.id);
+            match OpenedObject::open(self.id, &self.ring, name, &info.header.0)? {
+                (pack, found) if found == class => Ok(pack),
+                _ => Err(Error::corrupt("a chunk lies in a pack of another class").with_item(name.to_string())),
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl NodeSource for Inner {
+    async fn node(&self, tree: TreeKind, level: u8, id: ChunkId) -> Result<Arc<Node>> {
+        let node = self
+            .caches
+            .nodes
+            .get_or_insert_async(&id, async {
+                let bytes = self.chunk(Class::Tree, id).await?;
+                Ok::<_, Error>(Arc::new(Node::decode(tree, level, &bytes)?))
+            })
+            .await?;
+        // A cached node was decoded for some tree and level; a hostile tree may ask for it as another one.
+        if node.level == level {
+            Ok(node)
+        } else {
+            Err(Error::corrupt("a tree node is used at another level").with_item(id.to_string()))
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The repository: the async shell that runs the pure parts over a [`Store`]. It spawns nothing and knows no runtime.
+
+mod backup;
+mod browse;
+mod chunks;
+mod content;
+mod difference;
+mod log;
+mod pipeline;
+mod restore;
+mod session;
+mod staging;
+mod verify;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use crate::chunk::Gear;
+use crate::crypto::{Class, KdfParams, Keyring, ObjectName, SessionKeys, open_slot, seal_slot};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::log::{Event, LogEntry, RepoConfig, SnapshotRef};
+use crate::format::snapshot::{RecordedProblem, Snapshot, SnapshotState, SnapshotStats};
+use crate::format::{open_object, seal_object};
+use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
+use crate::item::Collection;
+use crate::secret::Credential;
+use crate::source::Source;
+use crate::store::{Created, Key, Store};
+use crate::time::Timestamp;
+
+pub use backup::{BackupReport, BackupRun};
+pub use browse::{Browser, Listing};
+pub use difference::{Difference, Differences};
+pub use log::Head;
+pub use restore::{RestoreReport, RestoreRun};
+pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
+
+use chunks::Caches;
+use log::State;
+
+/// An open repository. Clones share it; all methods may be called at the same time.
+///
+/// See the [crate's front page](crate) for a whole example.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    env: Env,
+    id: RepoId,
+    ring: Keyring,
+    state: RwLock<Arc<State>>,
+    gear: OnceLock<Gear>,
+    caches: Caches,
+    bytes_read: AtomicU64,
+}
+
+/// How to create or open a repository, beyond where and with which key.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Cost of stretching the passphrase of the first slot (creation only).
+    pub kdf: KdfParams,
+    /// The head seen last time; an older or another log is then refused as [`ErrorKind::RolledBack`].
+    pub known_head: Option<Head>,
+}
+
+/// A snapshot in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct SnapshotSummary {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What it is a state of.
+    pub collection: Collection,
+    /// When its run began, by the writer's clock.
+    pub created: Timestamp,
+    /// How whole it is.
+    pub state: SnapshotState,
+}
+
+/// All that a snapshot says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct SnapshotInfo {
+    /// Id, collection, time and state.
+    pub summary: SnapshotSummary,
+    /// The snapshot that its run built on.
+    pub parent: Option<SnapshotId>,
+    /// Figures of its run.
+    pub stats: SnapshotStats,
+    /// Items that could not be read, the first 1,000 of them.
+    pub problems: Vec<RecordedProblem>,
+    /// The embedder's own names and values.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Repository {
+    /// Creates a repository in an empty store, with the system's clock, randomness and threads.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one; else what the store reports.
+    #[cfg(feature = "system")]
+    pub async fn init(store: Arc<dyn Store>, credential: &Credential) -> Result<Self> {
+        Self::init_with(store, credential, Env::system(), Options::default()).await
+    }
+
+    /// Opens a repository, with the system's clock, randomness and threads.
+    ///
+    /// # Errors
+    /// `NotARepository`, `WrongKey`, `NewerFormat`, `Corrupt`, or what the store reports.
+    #[cfg(feature = "system")]
+    pub async fn open(store: Arc<dyn Store>, credential: &Credential) -> Result<Self> {
+        Self::open_with(store, credential, Env::system(), Options::default()).await
+    }
+
+    /// Creates a repository in an empty store. Of two that try at once, one succeeds.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one; else what the store reports.
+    pub async fn init_with(
+        store: Arc<dyn Store>,
+        credential: &Credential,
+        env: Env,
+        options: Options,
+    ) -> Result<Self> {
+        let exists = || Error::new(ErrorKind::AlreadyExists, "there is a repository at this place already");
+        match store.size(&ObjectName::Log(0).key()).await {
+            Ok(_) => return Err(exists()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let id = RepoId::from_bytes(env.random()?);
+        let ring = Keyring::generate(&env)?;
+        let slot = ObjectId::from_bytes(env.random()?);
+        let bytes = seal_slot(&env, id, slot, &ring, credential, options.kdf)?;
+        log::create(&*store, ObjectName::KeySlot(slot), bytes.into()).await?;
+
+        let keys = SessionKeys::generate(&env, id, &ring)?;
+        let event = Event::Genesis(RepoConfig::DEFAULT);
+        let entry =
+            LogEntry { number: 0, previous: ObjectHash::from_bytes([0; 32]), time: env.now(), event };
+        let sealer = keys.begin(&env, ObjectName::Log(0), Class::Meta)?;
+        let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&ring)?)?);
+        // The first log entry is what makes it a repository; a slot without it belongs to nobody.
+        if log::create(&*store, ObjectName::Log(0), bytes).await? == Created::AlreadyPresent {
+            store.delete(&ObjectName::KeySlot(slot).key()).await?;
+            return Err(exists());
+        }
+        Self::load(store, env, id, ring, options).await
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// `NotARepository` if there is none, `WrongKey` if no slot opens, `NewerFormat` if it was written by a newer
+    /// version, `RolledBack` if the store shows less than `options.known_head`, `Corrupt` or `Missing` for damage.
+    pub async fn open_with(
+        store: Arc<dyn Store>,
+        credential: &Credential,
+        env: Env,
+        options: Options,
+    ) -> Result<Self> {
+        let prefix = Key::known("keys".into());
+        let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
+        slots.sort_unstable();
+        let (mut failure, mut seen) = (None, false);
+        for key in slots {
+            let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok()) else {
+                continue;
+            };
+            seen = true;
+            let opened = match store.read(&key, None).await {
+                Ok(bytes) => open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str())),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(None) => {}
+                Ok(Some((id, ring))) => match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
+                    // A slot of a creation that lost a race opens, but the log is another repository's.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => failure = Some(error),
+                    other => return other,
+                },
+                // A damaged slot does not keep the others from opening.
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(match failure {
+            Some(error) => error,
+            None if seen => Error::new(ErrorKind::WrongKey, "no key slot opens with this passphrase or key"),
+            None => Error::new(ErrorKind::NotARepository, "there is no repository at this place"),
+        })
+    }
+
+    async fn load(store: Arc<dyn Store>, env: Env, id: RepoId, ring: Keyring, options: Options) -> Result<Self> {
+        let inner = Inner {
+            store,
+            env,
+            id,
+            ring,
+            state: RwLock::new(Arc::new(State::empty())),
+            gear: OnceLock::new(),
+            caches: Caches::default(),
+            bytes_read: AtomicU64::new(0),
+        };
+        let state = inner.load(options.known_head).await?;
+        let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
+        let _ = inner.gear.set(gear);
+        inner.set_state(state);
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The repository's id.
+    #[must_use]
+    pub fn id(&self) -> RepoId {
+        self.inner.id
+    }
+
+    /// The end of the log as known now; see [`Head`].
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.inner.state().head
+    }
+
+    /// Reads what other writers have committed since.
+    ///
+    /// # Errors
+    /// What the store reports, or damage of the log.
+    pub async fn refresh(&self) -> Result<()> {
+        let state = self.inner.advance(State::clone(&self.inner.state())).await?;
+        self.inner.set_state(state);
+        Ok(())
+    }
+
+    /// All snapshots in the order of their commits, without checkpoints. Costs no request.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<SnapshotSummary> {
+        let state = self.inner.state();
+        state.snapshots.iter().filter(|s| s.state != SnapshotState::Checkpoint).map(summary).collect()
+    }
+
+    /// The newest snapshot of a collection.
+    #[must_use]
+    pub fn latest(&self, collection: &str) -> Option<SnapshotSummary> {
+        let state = self.inner.state();
+        let mut newest = state.snapshots.iter().rev();
+        newest.find(|s| s.state != SnapshotState::Checkpoint && s.collection.id == collection).map(summary)
+    }
+
+    /// What a snapshot says of itself. One request.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such snapshot, or damage.
+    pub async fn snapshot(&self, id: SnapshotId) -> Result<SnapshotInfo> {
+        let snapshot = self.inner.read_snapshot(id).await?;
+        Ok(info(&snapshot))
+    }
+
+    /// A backup of a source; `run` starts it.
+    #[must_use]
+    pub fn backup<'a>(&'a self, source: &'a dyn Source) -> BackupRun<'a> {
+        BackupRun::new(self, source)
+    }
+
+    /// Looks into a snapshot without restoring it. One request.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such snapshot, or damage.
+    pub async fn browse(&self, id: SnapshotId) -> Result<Browser> {
+        Ok(Browser::new(Arc::clone(&self.inner), self.inner.read_snapshot(id).await?))
+    }
+
+    /// What differs between two snapshots. Reads only what differs.
+    ///
+    /// # Errors
+    /// `NotFound` if one of them is not there, or damage.
+    pub async fn diff(&self, before: SnapshotId, after: SnapshotId) -> Result<Differences> {
+        Ok(Differences::new(self.browse(before).await?, self.browse(after).await?))
+    }
+
+    /// A restore of a snapshot; `run` starts it.
+    #[must_use]
+    pub fn restore<'a>(&'a self, snapshot: SnapshotId, sink: &'a dyn crate::sink::Sink) -> RestoreRun<'a> {
+        RestoreRun::new(self, snapshot, sink)
+    }
+
+    /// A check of the repository; `run` starts it.
+    #[must_use]
+    pub fn verify(&self, level: VerifyLevel) -> VerifyRun<'_> {
+        VerifyRun::new(self, level)
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("id", &self.inner.id).field("store", &self.inner.store).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over a newer state; of two that race, the one that knows more stays.
+    fn set_state(&self, state: State) {
+        let mut current = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if current.head.number <= state.head.number {
+            *current = Arc::new(state);
+        }
+    }
+
+    fn gear(&self) -> Result<&Gear> {
+        self.gear.get().ok_or_else(|| Error::bug("the repository has no gear table"))
+    }
+
+    fn count_read(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    async fn read_snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
+        let state = self.state();
+        let Some(named) = state.snapshots.iter().find(|snapshot| snapshot.id() == id) else {
+            return Err(Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string()));
+        };
+        let name = ObjectName::Snapshot(id.into());
+        let bytes = self.read_named(name, named.object).await?;
+        let snapshot = Snapshot::decode(&open_object(self.id, &self.ring, name, &bytes)?)?;
+        if snapshot.id == id && snapshot.collection == named.collection {
+            Ok(snapshot)
+        } else {
+            Err(Error::corrupt("snapshot is not the one that the log names").with_item(name.to_string()))
+        }
+    }
+}
+
+fn summary(named: &SnapshotRef) -> SnapshotSummary {
+    SnapshotSummary {
+        id: named.id(),
+        collection: named.collection.clone(),
+        created: named.created,
+        state: named.state,
+    }
+}
+
+fn info(snapshot: &Snapshot) -> SnapshotInfo {
+    SnapshotInfo {
+        summary: SnapshotSummary {
+            id: snapshot.id,
+            collection: snapshot.collection.clone(),
+            created: snapshot.created,
+            state: snapshot.state,
+        },
+        parent: snapshot.parent,
+        stats: snapshot.stats,
+        problems: snapshot.problems.clone(),
+        labels: snapshot.labels.clone(),
+    }
+}

@@ -1,0 +1,195 @@
+//! From full frames to stored packs: compress and seal on workers, fill packs, upload. One future drives it all; nothing
+//! is spawned, so dropping the future drops the work.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_channel::{mpsc, oneshot};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{FutureExt, future};
+
+use super::Inner;
+use super::log::create;
+use super::session::Counters;
+use crate::crypto::{Class, HEADER_LEN, ObjectName, ObjectSealer, SessionKeys, object_hash};
+use crate::error::Result;
+use crate::format::ZSTD_LEVEL;
+use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, seal_frame};
+use crate::format::segment::{PackInfo, Segment};
+use crate::id::{ChunkId, ObjectId};
+use crate::store::Created;
+
+/// A pack is closed once it holds this many bytes.
+const PACK_TARGET_BYTES: usize = 16 << 20;
+/// Packs of one class that are filled at once, each frame going to one of them at random, so that the order of objects
+/// says little about the order of files.
+const OPEN_PACKS: usize = 2;
+/// Packs on their way to the store at once.
+const UPLOADS_MAX: usize = 2;
+
+/// Consecutive chunks of one class, to be compressed and sealed as one.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) class: Class,
+    pub(super) raw: Vec<u8>,
+    /// Id, offset and length of each chunk.
+    pub(super) chunks: Vec<(ChunkId, u32, u32)>,
+}
+
+/// What a session sends down the pipeline.
+#[derive(Debug)]
+pub(super) enum Command {
+    Frame(Frame),
+    /// Store everything sent so far, then answer.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Packs that are stored and wait to be named by a segment. Outlives the pipeline, so that a run that fails later can
+/// still commit what it has.
+pub(super) type Stored = Arc<Mutex<Segment>>;
+
+struct OpenPack {
+    sealer: Arc<ObjectSealer>,
+    id: ObjectId,
+    class: Class,
+    bytes: Vec<u8>,
+    frames: Vec<FrameSpan>,
+    chunks: Vec<ChunkSpan>,
+    next_part: u32,
+    /// Frames that are being sealed for this pack.
+    outstanding: usize,
+    closing: bool,
+}
+
+struct Sealed {
+    pack: ObjectId,
+    part: u32,
+    raw_len: usize,
+    chunks: Vec<(ChunkId, u32, u32)>,
+    bytes: Vec<u8>,
+}
+
+/// Runs until the sender is dropped; anything not flushed by then is given up.
+pub(super) async fn run(
+    inner: &Inner,
+    keys: &SessionKeys,
+    counters: &Counters,
+    stored: Stored,
+    mut commands: mpsc::Receiver<Command>,
+) -> Result<()> {
+    let mut packs: Vec<OpenPack> = Vec::new();
+    let mut sealing = FuturesUnordered::new();
+    let mut uploads = FuturesUnordered::new();
+    let mut flush: Option<oneshot::Sender<()>> = None;
+    let sealing_max = inner.env.parallelism() + 1;
+    loop {
+        if flush.is_some() && sealing.is_empty() {
+            for pack in packs.drain(..) {
+                uploads.push(upload(inner, pack));
+            }
+            if uploads.is_empty()
+                && let Some(answer) = flush.take()
+            {
+                // The session may have been dropped meanwhile; then nobody waits.
+                let _ = answer.send(());
+            }
+        }
+        let ready = flush.is_none() && sealing.len() < sealing_max && uploads.len() < UPLOADS_MAX;
+        let next = if ready { commands.next().left_future() } else { future::pending().right_future() };
+        futures_util::select_biased! {
+            done = uploads.select_next_some() => {
+                let (info, frames, chunks): (PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>) = done?;
+                counters.stored(info.len);
+                stored.lock().unwrap_or_else(PoisonError::into_inner).add(info, &frames, &chunks);
+            }
+            sealed = sealing.select_next_some() => {
+                if let Some(pack) = place(&mut packs, sealed?) {
+                    uploads.push(upload(inner, pack));
+                }
+            }
+            command = next.fuse() => match command {
+                Some(Command::Frame(frame)) => sealing.push(dispatch(inner, keys, &mut packs, frame)?),
+                Some(Command::Flush(answer)) => flush = Some(answer),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Chooses a pack for a frame and hands it to a worker.
+fn dispatch(
+    inner: &Inner,
+    keys: &SessionKeys,
+    packs: &mut Vec<OpenPack>,
+    frame: Frame,
+) -> Result<impl Future<Output = Result<Sealed>> + Send + use<>> {
+    let [choice] = inner.env.random::<1>()?;
+    let mut open = packs.iter().enumerate().filter(|(_, pack)| pack.class == frame.class && !pack.closing);
+    let at = match open.nth(usize::from(choice) % OPEN_PACKS).map(|(at, _)| at) {
+        Some(at) => at,
+        None => {
+            let id = ObjectId::from_bytes(inner.env.random()?);
+            let sealer = keys.begin(&inner.env, ObjectName::Pack(id), frame.class)?;
+            let mut bytes = Vec::with_capacity(PACK_TARGET_BYTES + (4 << 20));
+            bytes.extend_from_slice(&sealer.header().0);
+            packs.push(OpenPack {
+                sealer: Arc::new(sealer),
+                id,
+                class: frame.class,
+                bytes,
+                frames: Vec::new(),
+                chunks: Vec::new(),
+                next_part: 0,
+                outstanding: 0,
+                closing: false,
+            });
+            packs.len() - 1
+        }
+    };
+    let Some(pack) = packs.get_mut(at) else { return Err(crate::Error::bug("an open pack is gone")) };
+    let (part, id, sealer) = (pack.next_part, pack.id, Arc::clone(&pack.sealer));
+    pack.next_part += 1;
+    pack.outstanding += 1;
+    Ok(inner.env.run(move || {
+        let bytes = seal_frame(&sealer, part, &frame.raw, ZSTD_LEVEL)?;
+        Ok(Sealed { pack: id, part, raw_len: frame.raw.len(), chunks: frame.chunks, bytes })
+    }))
+}
+
+/// Puts a sealed frame into its pack; gives the pack back once it is full and complete.
+fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
+    let at = packs.iter().position(|pack| pack.id == sealed.pack)?;
+    let pack = packs.get_mut(at)?;
+    let frame = u32::try_from(pack.frames.len()).ok()?;
+    pack.frames.push(FrameSpan {
+        part: sealed.part,
+        offset: pack.bytes.len() as u64,
+        sealed_len: u32::try_from(sealed.bytes.len()).ok()?,
+        raw_len: u32::try_from(sealed.raw_len).ok()?,
+    });
+    pack.chunks.extend(sealed.chunks.iter().map(|(id, offset, len)| ChunkSpan { id: *id, frame, offset: *offset, len: *len }));
+    pack.bytes.extend_from_slice(&sealed.bytes);
+    pack.outstanding -= 1;
+    pack.closing |= pack.bytes.len() - HEADER_LEN >= PACK_TARGET_BYTES;
+    (pack.closing && pack.outstanding == 0).then(|| packs.swap_remove(at))
+}
+
+/// Closes a pack on a worker and stores it.
+async fn upload(inner: &Inner, mut pack: OpenPack) -> Result<(PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>)> {
+    let (info, bytes, frames, chunks) = inner
+        .env
+        .run(move || {
+            close_pack(&pack.sealer, &mut pack.bytes, &pack.frames, &pack.chunks)?;
+            let info = PackInfo {
+                id: pack.id,
+                len: pack.bytes.len() as u64,
+                hash: object_hash(&pack.bytes),
+                header: *pack.sealer.header(),
+            };
+            Ok((info, Bytes::from(pack.bytes), pack.frames, pack.chunks))
+        })
+        .await?;
+    match create(&*inner.store, ObjectName::Pack(info.id), bytes).await? {
+        Created::New | Created::AlreadyPresent => Ok((info, frames, chunks)),
+    }
+}

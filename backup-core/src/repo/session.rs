@@ -1,0 +1,340 @@
+//! One writer's run: takes chunks, drops those that are known, collects the rest into frames, commits.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_channel::{mpsc, oneshot};
+use futures_util::lock::Mutex as AsyncMutex;
+use futures_util::{SinkExt, StreamExt};
+
+use super::Inner;
+use super::log::create;
+use super::pipeline::{self, Command, Frame, Stored};
+use crate::chunk::Chunker;
+use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
+use crate::dedup::Index;
+use crate::error::{Error, Result};
+use crate::format::log::{ObjectRef, SegmentRef, SnapshotRef};
+use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
+use crate::format::seal_object;
+use crate::format::segment::Segment;
+use crate::format::snapshot::Snapshot;
+use crate::id::{ChunkId, ObjectId, SessionId};
+use crate::limits;
+use crate::source::Content;
+use crate::tree::{Boundary, NodeSink};
+
+/// Plaintext that a data frame collects before it is compressed and sealed. Measured on kernel sources: smaller frames
+/// lose compression, larger ones gain little and make single restores dearer (docs/ARCHITECTURE.md).
+const DATA_FRAME_BYTES: usize = 1 << 20;
+/// Tree frames are smaller: an incremental run reads single nodes.
+const TREE_FRAME_BYTES: usize = 256 << 10;
+/// Entries that a content keeps inline, and longest chunk list.
+const INLINE_REFS_MAX: usize = 64;
+const LIST_REFS_MAX: usize = 4_096;
+/// A chunk list ends after an entry whose id begins with a number that has these bits zero: 512 entries on average.
+const LIST_END_MASK: u16 = 0x1ff;
+
+/// Whose fault it is that a stream was not stored.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The source's: it concerns this item.
+    Source(Error),
+    /// The store's or ours, or somebody canceled: it concerns the run.
+    Engine(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Figures that grow while a session runs.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    stored: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn stored(&self, bytes: u64) {
+        self.stored.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes_stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+}
+
+/// A session's shared state; its work is driven by [`Session::drive`].
+pub(super) struct Session {
+    inner: Arc<Inner>,
+    keys: SessionKeys,
+    id: SessionId,
+    index: Index,
+    boundary: Boundary,
+    counters: Counters,
+    /// Chunks that this session has sent down the pipeline.
+    seen: Mutex<HashSet<ChunkId>>,
+    data: Mutex<Option<Frame>>,
+    tree: Mutex<Option<Frame>>,
+    commands: AsyncMutex<mpsc::Sender<Command>>,
+    receiver: Mutex<Option<mpsc::Receiver<Command>>>,
+    stored: Stored,
+}
+
+impl Session {
+    pub(super) fn begin(inner: Arc<Inner>) -> Result<Self> {
+        let keys = SessionKeys::generate(&inner.env, inner.id, &inner.ring)?;
+        let state = inner.state();
+        let (commands, receiver) = mpsc::channel(1);
+        Ok(Self {
+            keys,
+            id: SessionId::from_bytes(inner.env.random()?),
+            index: state.index.clone(),
+            boundary: Boundary::new(inner.ring.boundary()?.clone(), state.config.node_target),
+            counters: Counters::default(),
+            seen: Mutex::default(),
+            data: Mutex::default(),
+            tree: Mutex::default(),
+            commands: AsyncMutex::new(commands),
+            receiver: Mutex::new(Some(receiver)),
+            stored: Stored::default(),
+            inner,
+        })
+    }
+
+    /// Runs `work` and the pipeline side by side; the first failure of either ends both.
+    pub(super) async fn drive<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let receiver = lock(&self.receiver).take().ok_or_else(|| Error::bug("a session is driven twice"))?;
+        let pipeline = pipeline::run(&self.inner, &self.keys, &self.counters, Arc::clone(&self.stored), receiver);
+        let work = async {
+            let result = work.await;
+            self.commands.lock().await.close_channel();
+            result
+        };
+        let (result, ()) = futures_util::future::try_join(work, pipeline).await?;
+        Ok(result)
+    }
+
+    pub(super) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) const fn boundary(&self) -> &Boundary {
+        &self.boundary
+    }
+
+    pub(super) fn bytes_stored(&self) -> u64 {
+        self.counters.bytes_stored()
+    }
+
+    /// Stores a chunk, unless it is stored already. Waits while the pipeline is full.
+    pub(super) async fn put_chunk(&self, class: Class, bytes: Bytes) -> Result<ChunkRef> {
+        if bytes.len() > limits::CHUNK_BYTES_MAX {
+            return Err(Error::bug("a chunk exceeds the format's limit"));
+        }
+        let id = chunk_id(self.inner.ring.id_key(class)?, &bytes);
+        let chunk = ChunkRef { id, len: bytes.len() as u64 };
+        if self.index.contains(&id) || !lock(&self.seen).insert(id) {
+            return Ok(chunk);
+        }
+        let (slot, target) = match class {
+            Class::Data => (&self.data, DATA_FRAME_BYTES),
+            _ => (&self.tree, TREE_FRAME_BYTES),
+        };
+        let full = {
+            let mut slot = lock(slot);
+            let frame = slot.get_or_insert_with(|| Frame {
+                class,
+                raw: Vec::with_capacity(target + target / 4),
+                chunks: Vec::new(),
+            });
+            let place = |len: usize| u32::try_from(len).map_err(|_| Error::bug("a frame exceeds 4 GiB"));
+            frame.chunks.push((id, place(frame.raw.len())?, place(bytes.len())?));
+            frame.raw.extend_from_slice(&bytes);
+            if frame.raw.len() >= target { slot.take() } else { None }
+        };
+        if let Some(frame) = full {
+            self.send(Command::Frame(frame)).await?;
+        }
+        Ok(chunk)
+    }
+
+    /// Cuts and stores a stream. `seen` is called with the length of each piece that arrives.
+    ///
+    /// The error of a source that delivered everything and then had doubts comes back beside the content; any other
+    /// error of the source is [`Failure::Source`].
+    pub(super) async fn put_content(
+        &self,
+        mut content: Content<'_>,
+        mut seen: impl FnMut(u64) -> Result<()> + Send,
+    ) -> Result<(ContentRef, Option<Error>), Failure> {
+        let mut chunker = Chunker::new(self.inner.gear()?);
+        let (mut chunks, mut refs, mut len, mut doubt) = (Vec::new(), Vec::new(), 0u64, None);
+        while let Some(piece) = content.bytes.next().await {
+            match piece {
+                Ok(piece) => {
+                    len += piece.len() as u64;
+                    seen(piece.len() as u64)?;
+                    chunker.push(piece, &mut chunks);
+                    for chunk in chunks.drain(..) {
+                        refs.push(self.put_chunk(Class::Data, chunk).await?);
+                    }
+                }
+                Err(error) if is_doubt(&error) => doubt = Some(error),
+                Err(error) => return Err(Failure::Source(error)),
+            }
+        }
+        chunker.finish(&mut chunks);
+        for chunk in chunks {
+            refs.push(self.put_chunk(Class::Data, chunk).await?);
+        }
+        Ok((self.fold(len, refs).await?, doubt))
+    }
+
+    /// Stores bytes that are in memory as content of the data class.
+    pub(super) async fn put_details(&self, bytes: Vec<u8>) -> Result<ContentRef> {
+        match self.put_content(Content::from_bytes(bytes), |_| Ok(())).await {
+            Ok((content, _)) => Ok(content),
+            Err(Failure::Source(error) | Failure::Engine(error)) => Err(error),
+        }
+    }
+
+    /// Moves long lists of chunks into chunk lists, level by level (`docs/format.md` 7.2).
+    async fn fold(&self, len: u64, mut refs: Vec<ChunkRef>) -> Result<ContentRef> {
+        let mut depth = 0u8;
+        while refs.len() > INLINE_REFS_MAX {
+            if usize::from(depth) >= limits::CHUNK_LIST_LEVELS_MAX {
+                return Err(Error::limit("a stream has more chunks than the format can list"));
+            }
+            let mut above = Vec::new();
+            let ends = |entry: &ChunkRef| {
+                let [low, high, ..] = *entry.id.as_bytes();
+                u16::from_le_bytes([low, high]) & LIST_END_MASK == 0
+            };
+            let mut rest = refs.as_slice();
+            while !rest.is_empty() {
+                let end = rest.iter().take(LIST_REFS_MAX).position(ends).map_or(LIST_REFS_MAX, |at| at + 1);
+                let (list, after) = rest.split_at(end.min(rest.len()));
+                let covered = list.iter().map(|entry| entry.len).sum();
+                let id = self.put_chunk(Class::Tree, encode_chunk_list(depth, list).into()).await?.id;
+                above.push(ChunkRef { id, len: covered });
+                rest = after;
+            }
+            refs = above;
+            depth += 1;
+        }
+        Ok(ContentRef { len, depth, refs })
+    }
+
+    /// Waits until everything that was put is stored, and commits it: with a snapshot, or just so that it can be reused.
+    pub(super) async fn commit(&self, snapshot: Option<Snapshot>) -> Result<Option<SnapshotRef>> {
+        self.flush().await?;
+        self.commit_stored(snapshot).await
+    }
+
+    /// Commits what has reached the store, whatever became of the rest.
+    pub(super) async fn commit_stored(&self, snapshot: Option<Snapshot>) -> Result<Option<SnapshotRef>> {
+        let segment = std::mem::take(&mut *self.stored.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut runs = Vec::new();
+        let mut segments = Vec::new();
+        for mut run in split(segment) {
+            run.sort();
+            let id = ObjectId::from_bytes(self.inner.env.random()?);
+            let object = self.put_object(ObjectName::Segment(id), id, &run.encode()).await?;
+            let entries = u32::try_from(run.chunks.len()).map_err(|_| Error::bug("a segment is too long"))?;
+            segments.push(SegmentRef { object, entries });
+            runs.push(Arc::new(run));
+        }
+        let snapshot = match snapshot {
+            Some(mut snapshot) => {
+                snapshot.stats.bytes_stored = self.bytes_stored();
+                let id = snapshot.id.into();
+                let object = self.put_object(ObjectName::Snapshot(id), id, &snapshot.encode()?).await?;
+                let Snapshot { collection, created, state, .. } = snapshot;
+                Some(SnapshotRef { object, collection, created, state })
+            }
+            None if segments.is_empty() => return Ok(None),
+            None => None,
+        };
+        let named = snapshot.iter().cloned().collect();
+        self.inner.commit(&self.keys, self.id, named, segments, runs).await?;
+        Ok(snapshot)
+    }
+
+    async fn put_object(&self, name: ObjectName, id: ObjectId, raw: &[u8]) -> Result<ObjectRef> {
+        let bytes = Bytes::from(seal_object(&self.keys.begin(&self.inner.env, name, Class::Meta)?, raw)?);
+        let object = ObjectRef { id, len: bytes.len() as u64, hash: object_hash(&bytes) };
+        self.counters.stored(object.len);
+        create(&*self.inner.store, name, bytes).await?;
+        Ok(object)
+    }
+
+    async fn flush(&self) -> Result<()> {
+        for slot in [&self.data, &self.tree] {
+            let frame = lock(slot).take();
+            if let Some(frame) = frame {
+                self.send(Command::Frame(frame)).await?;
+            }
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Flush(sender)).await?;
+        receiver.await.map_err(|_| Error::bug("the pipeline ended before its session"))
+    }
+
+    async fn send(&self, command: Command) -> Result<()> {
+        let sent = self.commands.lock().await.send(command).await;
+        sent.map_err(|_| Error::bug("the pipeline ended before its session"))
+    }
+}
+
+#[async_trait]
+impl NodeSink for Session {
+    async fn put_node(&self, bytes: Vec<u8>) -> Result<ChunkId> {
+        Ok(self.put_chunk(Class::Tree, bytes.into()).await?.id)
+    }
+}
+
+/// Errors with which a source says: these are all the bytes, but they may not be right.
+pub(super) fn is_doubt(error: &Error) -> bool {
+    use crate::error::ErrorKind;
+    matches!(error.kind(), ErrorKind::ChangedWhileReading | ErrorKind::SourceMismatch)
+}
+
+/// Splits a run that has more entries than a segment may have, pack by pack.
+fn split(segment: Segment) -> Vec<Segment> {
+    if segment.packs.is_empty() {
+        return Vec::new();
+    }
+    if segment.chunks.len() <= limits::SEGMENT_ENTRIES_MAX {
+        return vec![segment];
+    }
+    let mut runs = vec![Segment::default()];
+    for (number, info) in segment.packs.iter().enumerate() {
+        let mine = |frame: u32| segment.frames.get(frame as usize).is_some_and(|f| f.pack as usize == number);
+        let first = segment.frames.iter().position(|frame| frame.pack as usize == number).unwrap_or_default();
+        let frames: Vec<_> = segment.frames.iter().filter(|f| f.pack as usize == number).map(|f| f.span).collect();
+        let chunks: Vec<_> = segment
+            .chunks
+            .iter()
+            .filter(|chunk| mine(chunk.frame))
+            .map(|chunk| crate::format::pack::ChunkSpan { frame: chunk.frame.saturating_sub(first as u32), ..*chunk })
+            .collect();
+        let full = runs.last().is_some_and(|run| run.chunks.len() + chunks.len() > limits::SEGMENT_ENTRIES_MAX);
+        if full {
+            runs.push(Segment::default());
+        }
+        if let Some(run) = runs.last_mut() {
+            run.add(info.clone(), &frames, &chunks);
+        }
+    }
+    runs
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

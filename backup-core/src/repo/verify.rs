@@ -1,0 +1,320 @@
+//! Checks: is everything there that snapshots need, and is it what was written?
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::stream::{self, StreamExt};
+
+use super::{Inner, Repository, content};
+use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id, object_hash};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::pack::{open_frame, read_directory};
+use crate::format::record::{Record, name_key};
+use crate::format::segment::PackInfo;
+use crate::format::snapshot::{Root, Snapshot};
+use crate::id::ChunkId;
+use crate::item::ItemId;
+use crate::progress::{CancelToken, Control, Phase, Progress, Reporter};
+use crate::tree::scan::Scan;
+use crate::tree::{self, Entries, TreeKind};
+
+/// Objects looked at the same time.
+const CONCURRENCY: usize = 4;
+
+/// How thorough a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum VerifyLevel {
+    /// The log, all segments, snapshots and tree nodes are read; every chunk that a snapshot needs is in the index, and
+    /// its pack is there in full length. Costs the trees and one request a pack.
+    Structure,
+    /// Also every pack is read whole: its hash, every frame, every chunk against its id. Costs the whole repository.
+    EveryByte,
+}
+
+/// A check that is about to run; made by [`Repository::verify`].
+#[must_use = "nothing happens before `run`"]
+pub struct VerifyRun<'a> {
+    repository: &'a Repository,
+    level: VerifyLevel,
+    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    token: CancelToken,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Snapshots whose trees were walked.
+    pub snapshots: u64,
+    /// Items in all snapshots together; items that snapshots share count once per snapshot.
+    pub items: u64,
+    /// Chunks that the index names.
+    pub chunks: u64,
+    /// Packs looked at.
+    pub packs: u64,
+    /// Bytes read from packs.
+    pub bytes_read: u64,
+    /// All that is wrong. Empty: the repository is sound.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The object, chunk, snapshot or item.
+    pub place: String,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.error)
+    }
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl<'a> VerifyRun<'a> {
+    pub(super) fn new(repository: &'a Repository, level: VerifyLevel) -> Self {
+        Self { repository, level, callback: None, token: CancelToken::new() }
+    }
+
+    /// Calls back with running totals; `items` are packs here.
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
+        self.callback = Some(Box::new(callback));
+        self
+    }
+
+    /// Lets `token` stop the check.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.token = token.clone();
+        self
+    }
+
+    /// Runs the check. Damage is not an error: it is in the report.
+    ///
+    /// # Errors
+    /// `Canceled`, a log that does not read, or a store that cannot be reached.
+    pub async fn run(self) -> Result<VerifyReport> {
+        let inner = &self.repository.inner;
+        // From the first byte on: what is in memory may be older than the damage.
+        let state = inner.load(None).await?;
+        inner.set_state(state);
+        inner.caches.clear();
+        let mut reporter = Reporter::new(self.callback, self.token);
+        reporter.totals.items_total = inner.state().index.packs().count() as u64;
+        reporter.phase(Phase::Transferring)?;
+        let mut check = Check { inner, report: VerifyReport::default(), visited: HashSet::new(), reporter };
+        check.packs(self.level).await?;
+        check.snapshots().await?;
+        check.reporter.phase(Phase::Done)?;
+        check.report.chunks = inner.state().index.chunks();
+        Ok(check.report)
+    }
+}
+
+impl fmt::Debug for VerifyRun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyRun").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+struct Check<'a, 'r> {
+    inner: &'a Arc<Inner>,
+    report: VerifyReport,
+    /// Subtrees that have been walked: snapshots share most of theirs.
+    visited: HashSet<(TreeKind, ChunkId)>,
+    reporter: Reporter<'r>,
+}
+
+impl Check<'_, '_> {
+    fn finding(&mut self, place: impl Into<String>, error: Error) -> Result<()> {
+        // A store that cannot be reached says nothing about the objects in it.
+        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Unauthenticated) {
+            return Err(error);
+        }
+        self.report.findings.push(Finding { place: place.into(), error });
+        Ok(())
+    }
+
+    async fn packs(&mut self, level: VerifyLevel) -> Result<()> {
+        let (inner, state) = (self.inner, self.inner.state());
+        let mut checks = stream::iter(state.index.packs())
+            .map(async |info| (info, check_pack(inner, info, level).await))
+            .buffer_unordered(CONCURRENCY);
+        while let Some((info, result)) = checks.next().await {
+            self.report.packs += 1;
+            self.reporter.totals.items_done += 1;
+            match result {
+                Ok(read) => {
+                    self.report.bytes_read += read;
+                    self.reporter.totals.bytes_stored += read;
+                }
+                Err(error) => self.finding(ObjectName::Pack(info.id).to_string(), error)?,
+            }
+            self.reporter.report()?;
+        }
+        Ok(())
+    }
+
+    async fn snapshots(&mut self) -> Result<()> {
+        let state = self.inner.state();
+        for named in &state.snapshots {
+            self.reporter.report()?;
+            match self.inner.read_snapshot(named.id()).await {
+                Ok(snapshot) => self.snapshot(&snapshot).await?,
+                Err(error) => self.finding(ObjectName::Snapshot(named.object.id).to_string(), error)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.report.snapshots += 1;
+        self.report.items += snapshot.items.count();
+        let place = format!("snapshot {}", snapshot.id);
+        for (tree, root) in [(TreeKind::Items, snapshot.items), (TreeKind::Names, snapshot.names)] {
+            if let Err(error) = self.tree(tree, root).await {
+                self.finding(place.clone(), error)?;
+            }
+        }
+        if snapshot.items.count() != snapshot.names.count() {
+            self.finding(place.clone(), Error::corrupt("its two trees have different numbers of items"))?;
+        }
+        // Names must lead to items and back. Only looked at where both trees are whole.
+        if self.report.is_sound()
+            && let Err(error) = names_match_items(self.inner, snapshot).await
+        {
+            self.finding(place, error)?;
+        }
+        Ok(())
+    }
+
+    /// Walks what has not been walked yet; keys must rise and counts add up throughout.
+    async fn tree(&mut self, tree: TreeKind, root: Root) -> Result<()> {
+        let Some(top) = root.0 else { return Ok(()) };
+        let mut open = vec![(top.level, top.id, Some(top.count), None::<Vec<u8>>)];
+        while let Some((level, id, count, last_key)) = open.pop() {
+            if !self.visited.insert((tree, id)) {
+                continue;
+            }
+            let node = match self.inner.node_uncached(tree, level, id).await {
+                Ok(node) => node,
+                Err(error) => {
+                    self.finding(format!("tree node {id}"), error)?;
+                    continue;
+                }
+            };
+            let (found, last) = match &node.entries {
+                Entries::Leaf(entries) => (entries.len() as u64, entries.last().map(|entry| &entry.key)),
+                Entries::Inner(children) => {
+                    let below = level.saturating_sub(1);
+                    open.extend(children.iter().map(|c| (below, c.id, Some(c.count), Some(c.last_key.clone()))));
+                    (children.iter().map(|child| child.count).sum(), children.last().map(|child| &child.last_key))
+                }
+            };
+            if count.is_some_and(|count| count != found) || last_key.as_ref().is_some_and(|key| Some(key) != last) {
+                self.finding(format!("tree node {id}"), Error::corrupt("node is not what the one above it says"))?;
+            }
+            if let (Entries::Leaf(entries), TreeKind::Items) = (&node.entries, tree) {
+                for entry in entries {
+                    if let Err(error) = self.item(&entry.value).await {
+                        self.finding(format!("item {}", ItemId::from(entry.key.as_slice())), error)?;
+                    }
+                }
+                self.reporter.check()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every chunk of an item must be in the index, with the length that the item says.
+    async fn item(&mut self, value: &[u8]) -> Result<()> {
+        let record = Record::decode(value)?;
+        let state = self.inner.state();
+        let missing = Mutex::new(None);
+        let contents = record.streams.iter().map(|(_, content)| content).chain(&record.details);
+        for content in contents {
+            content::chunks(self.inner, content, |class, chunk| {
+                let mut places = state.index.locate(&chunk.id);
+                let found = places.any(|place| class == Class::Tree || u64::from(place.len) == chunk.len);
+                if !found {
+                    *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk.id);
+                }
+            })
+            .await?;
+        }
+        match missing.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(id) => Err(Error::new(ErrorKind::Missing, "a chunk is in no segment").with_item(id.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
+    let mut scan = Scan::from(inner, TreeKind::Items, snapshot.items, &[]).await?;
+    while let Some(entry) = scan.next().await? {
+        let record = Record::decode(&entry.value)?;
+        let id = ItemId::from(entry.key.as_slice());
+        let key = name_key::of(record.parent.as_ref(), &record.name, &id);
+        if tree::find(inner, TreeKind::Names, snapshot.names, &key).await?.is_none() {
+            return Err(Error::corrupt("an item has no name in the names tree").with_item(id.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Checks one pack; bytes read.
+async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> Result<u64> {
+    let name = ObjectName::Pack(info.id);
+    let gone = |error: Error| match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Missing, "a pack is gone"),
+        _ => error,
+    };
+    if level == VerifyLevel::Structure {
+        return match inner.store.size(&name.key()).await.map_err(gone)? {
+            len if len == info.len => Ok(0),
+            len => Err(Error::corrupt(format!("a pack has {len} bytes instead of {}", info.len))),
+        };
+    }
+    let bytes = inner.store.read(&name.key(), None).await.map_err(gone)?;
+    let (shell, info) = (Arc::clone(inner), info.clone());
+    let len = bytes.len() as u64;
+    inner
+        .env
+        .run(move || {
+            if bytes.len() as u64 != info.len || object_hash(&bytes) != info.hash {
+                return Err(Error::corrupt("a pack is not the one that the index names"));
+            }
+            let (pack, class) = OpenedObject::open(shell.id, &shell.ring, name, &bytes)?;
+            if bytes.get(..info.header.0.len()) != Some(info.header.0.as_slice()) {
+                return Err(Error::corrupt("a pack's header is not the one that the index repeats"));
+            }
+            let directory = read_directory(&pack, &bytes)?;
+            for (number, span) in (0u32..).zip(&directory.frames) {
+                let range = usize::try_from(span.offset).ok().zip(usize::try_from(span.end()).ok());
+                let sealed = range.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
+                let frame = open_frame(&pack, span, sealed)?;
+                for chunk in directory.chunks.iter().filter(|chunk| chunk.frame == number) {
+                    let (start, end) = (chunk.offset as usize, chunk.offset as usize + chunk.len as usize);
+                    let plain = frame.get(start..end).unwrap_or_default();
+                    if chunk_id(shell.ring.id_key(class)?, plain) != chunk.id {
+                        return Err(Error::corrupt("a chunk's content does not match its id").with_item(chunk.id.to_string()));
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(len)
+}

@@ -1,0 +1,82 @@
+//! For embedders' own tests (feature `testkit`): what every implementation of a seam has to pass, storage that fails on
+//! demand, and a world that repeats itself.
+//!
+//! - [`store::conformance`], [`source::conformance`] and [`sink::conformance`] run one implementation through the
+//!   promises of its trait and name the first one that it breaks. They need no executor of a certain kind.
+//! - [`FaultyStore`] wraps a store and makes chosen calls fail, lose their answer, tear, lie or come short.
+//! - [`SeededEntropy`], [`FixedClock`] and [`environment`] make a run repeatable to the byte. Never use them to protect
+//!   anything: their randomness is no secret.
+//!
+//! ```
+//! use backup_core::{store::MemoryStore, testkit};
+//!
+//! # futures_executor::block_on(async {
+//! testkit::store::conformance(&MemoryStore::new()).await.unwrap();
+//! # });
+//! ```
+
+mod faulty;
+pub mod sink;
+pub mod source;
+pub mod store;
+mod world;
+
+use std::fmt;
+
+pub use faulty::{Counters, Fault, FaultyStore, Operation};
+pub use world::{FixedClock, SeededEntropy, environment};
+
+/// A promise of a trait that an implementation does not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The promise, as a sentence.
+    pub promise: &'static str,
+    /// What was seen instead.
+    pub seen: String,
+}
+
+impl Failure {
+    fn new(promise: &'static str, seen: impl Into<String>) -> Self {
+        Self { promise, seen: seen.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken promise: {}; seen: {}", self.promise, self.seen)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Fails unless `kept`.
+fn check(promise: &'static str, kept: bool, seen: impl FnOnce() -> String) -> Result<(), Failure> {
+    if kept { Ok(()) } else { Err(Failure::new(promise, seen())) }
+}
+
+/// The value, where a call was promised to succeed.
+fn succeed<T>(promise: &'static str, result: crate::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::new(promise, format!("{error:?}")))
+}
+
+/// Fails unless the call failed with this kind of error.
+fn fail_with<T>(
+    promise: &'static str,
+    kind: crate::ErrorKind,
+    result: crate::Result<T>,
+) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == kind => Ok(()),
+        Err(error) => Err(Failure::new(promise, format!("{error:?} instead of kind {}", kind.code()))),
+        Ok(_) => Err(Failure::new(promise, format!("success instead of an error of kind {}", kind.code()))),
+    }
+}
+
+/// `len` bytes that differ from each other and between seeds, so that swapped or shifted pieces show.
+fn painted(seed: u8, len: usize) -> bytes::Bytes {
+    let mut bytes = vec![0; len];
+    let mut output = blake3::Hasher::new().update(&[seed]).finalize_xof();
+    output.fill(&mut bytes);
+    bytes.into()
+}

@@ -1,0 +1,109 @@
+//! History-independent ordered Merkle trees (`docs/format.md` section 7): snapshots that cost what changed.
+//!
+//! A tree is sorted entries cut into nodes where a keyed hash of an entry's key says so; nodes are chunks. Equal entries
+//! give equal nodes whatever the order of changes, so snapshots share all that they have in common. Start with
+//! [`edit::apply`] for commits, [`scan::Scan`] for reading in order, [`diff::Diff`] for what differs.
+
+pub(crate) mod build;
+pub(crate) mod diff;
+pub(crate) mod edit;
+mod node;
+pub(crate) mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::{Error, Result};
+use crate::format::snapshot::{Root, Top};
+use crate::id::ChunkId;
+use crate::secret::Secret;
+
+pub(crate) use node::{Child, Entries, Entry, Node};
+
+/// Which tree a node belongs to; part of every node, so that one can never be read as the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TreeKind {
+    Items = 1,
+    Names = 2,
+}
+
+impl TreeKind {
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Where nodes are read from.
+#[async_trait]
+pub(crate) trait NodeSource: Send + Sync {
+    /// The node with this id, checked to be of this tree and level.
+    async fn node(&self, tree: TreeKind, level: u8, id: ChunkId) -> Result<Arc<Node>>;
+}
+
+/// Where new nodes go.
+#[async_trait]
+pub(crate) trait NodeSink: Send + Sync {
+    /// Stores an encoded node and names it.
+    async fn put_node(&self, bytes: Vec<u8>) -> Result<ChunkId>;
+}
+
+/// Decides where nodes end.
+#[derive(Clone, Debug)]
+pub(crate) struct Boundary {
+    key: Secret,
+    target: u32,
+}
+
+impl Boundary {
+    pub(crate) const fn new(key: Secret, target: u32) -> Self {
+        Self { key, target }
+    }
+
+    /// Whether a node ends after the entry with this key whose encoding has `weight` bytes.
+    ///
+    /// The chance is weight / target, so nodes have about `target` bytes whatever the size of entries, and a node of
+    /// k times the target has probability e^-k. Only who has the boundary key can choose names that avoid boundaries.
+    fn ends_node(&self, tree: TreeKind, level: u8, key: &[u8], weight: usize) -> bool {
+        let mut hasher = blake3::Hasher::new_keyed(self.key.expose());
+        hasher.update(&[tree.number(), level]).update(key);
+        let mut first = [0; 4];
+        // `h >> 32` of the format page: the upper half of the first little-endian u64.
+        if let Some(high) = hasher.finalize().as_bytes().get(4..8) {
+            first.copy_from_slice(high);
+        }
+        let high = u64::from(u32::from_le_bytes(first));
+        high * u64::from(self.target) < (weight as u64) << 32
+    }
+}
+
+/// Finds the value of one key; reads one node per level.
+pub(crate) async fn find(source: &dyn NodeSource, tree: TreeKind, root: Root, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    let Some(top) = root.0 else { return Ok(None) };
+    let mut node = source.node(tree, top.level, top.id).await?;
+    loop {
+        match &node.entries {
+            Entries::Leaf(entries) => {
+                let found = entries.binary_search_by(|entry| entry.key.as_slice().cmp(key));
+                return Ok(found.ok().and_then(|at| entries.get(at)).map(|entry| entry.value.clone()));
+            }
+            Entries::Inner(children) => {
+                let at = children.partition_point(|child| child.last_key.as_slice() < key);
+                let Some(child) = children.get(at) else { return Ok(None) };
+                let level = below(node.level)?;
+                node = source.node(tree, level, child.id).await?;
+            }
+        }
+    }
+}
+
+/// The level below an inner node's.
+fn below(level: u8) -> Result<u8> {
+    level.checked_sub(1).ok_or_else(|| Error::corrupt("tree has an inner node at level 0"))
+}
+
+fn top_of(child: &Child, level: u8) -> Root {
+    Root(Some(Top { level, id: child.id, count: child.count }))
+}

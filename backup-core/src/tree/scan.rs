@@ -1,0 +1,73 @@
+//! Entries of a tree in order, from a key on.
+
+use std::sync::Arc;
+
+use super::{Entries, Entry, Node, NodeSource, TreeKind, below};
+use crate::error::Result;
+use crate::format::snapshot::Root;
+
+/// Walks the entries whose keys are at or after a start, one node per level in memory.
+pub(crate) struct Scan<'a> {
+    source: &'a dyn NodeSource,
+    tree: TreeKind,
+    stack: Vec<(Arc<Node>, usize)>,
+}
+
+impl<'a> Scan<'a> {
+    /// Begins at the first key that is not below `start`.
+    pub(crate) async fn from(source: &'a dyn NodeSource, tree: TreeKind, root: Root, start: &[u8]) -> Result<Self> {
+        let mut scan = Self { source, tree, stack: Vec::new() };
+        let Some(top) = root.0 else { return Ok(scan) };
+        let mut node = source.node(tree, top.level, top.id).await?;
+        loop {
+            match &node.entries {
+                Entries::Leaf(entries) => {
+                    let at = entries.partition_point(|entry| entry.key.as_slice() < start);
+                    scan.stack.push((node, at));
+                    return Ok(scan);
+                }
+                Entries::Inner(children) => {
+                    let at = children.partition_point(|child| child.last_key.as_slice() < start);
+                    let next = children.get(at).map(|child| child.id);
+                    let level = below(node.level)?;
+                    scan.stack.push((node, at + 1));
+                    match next {
+                        Some(id) => node = source.node(tree, level, id).await?,
+                        None => return Ok(scan),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next entry.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>> {
+        while let Some((node, at)) = self.stack.last_mut() {
+            let position = *at;
+            *at += 1;
+            let child = match &node.entries {
+                Entries::Leaf(entries) => match entries.get(position) {
+                    Some(entry) => return Ok(Some(entry.clone())),
+                    None => None,
+                },
+                Entries::Inner(children) => match children.get(position) {
+                    Some(child) => Some((below(node.level)?, child.id)),
+                    None => None,
+                },
+            };
+            match child {
+                Some((level, id)) => {
+                    let node = self.source.node(self.tree, level, id).await?;
+                    self.stack.push((node, 0));
+                }
+                None => drop(self.stack.pop()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next entry if its key begins with `prefix`.
+    pub(crate) async fn next_below(&mut self, prefix: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.next().await?.filter(|entry| entry.key.starts_with(prefix)))
+    }
+}

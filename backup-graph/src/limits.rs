@@ -1,0 +1,30 @@
+//! Every bound of this crate, in one place, with the unit last in the name.
+
+/// Longest JSON answer that is read, in bytes.
+pub(crate) const JSON_BYTES_MAX: usize = 64 << 20;
+/// Longest error answer that is read, in bytes.
+pub(crate) const ERROR_BYTES_MAX: usize = 64 << 10;
+/// Most pages of one listing.
+pub(crate) const PAGES_MAX: u64 = 10_000_000;
+/// How often one enumeration may be started over because the service forgot its position.
+pub(crate) const RESETS_MAX: u32 = 3;
+/// Most download addresses that a source remembers.
+pub(crate) const DOWNLOAD_URLS_MAX: usize = 10_000;
+/// How long a download address is believed to work, in seconds. Microsoft promises minutes; an hour is seen.
+pub(crate) const DOWNLOAD_URL_SECONDS_MAX: i64 = 1_800;
+/// How often one download is resumed after it broke off, and how often its address is renewed.
+pub(crate) const RESUMES_MAX: u32 = 6;
+/// Largest file that is uploaded in one request, in bytes.
+pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Every range of an upload but the last is a multiple of this, in bytes.
+pub(crate) const UPLOAD_UNIT_BYTES: usize = 320 << 10;
+/// Most such units in one range: a range is shorter than 60 MiB.
+pub(crate) const UPLOAD_UNITS_MAX: usize = 191;
+/// Length of an upload's ranges unless told otherwise, in bytes. One range is in memory per upload.
+pub(crate) const UPLOAD_RANGE_BYTES: usize = 32 * UPLOAD_UNIT_BYTES;
+/// How often one upload is started over because its session was lost.
+pub(crate) const UPLOAD_RESTARTS_MAX: u32 = 3;
+/// Most requests for one range of an upload.
+pub(crate) const UPLOAD_ATTEMPTS_MAX: u32 = 8;
+
+const _: () = assert!(UPLOAD_UNITS_MAX * UPLOAD_UNIT_BYTES < 60 << 20);
