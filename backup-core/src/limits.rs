@@ -36,6 +36,12 @@ pub(crate) const PACK_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// Most chunks that one segment names.
 pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1_000_000;
+/// Tree node targets that a repository may have, in bytes: below, keys could fill nodes one by one; above, nodes could
+/// outgrow a chunk.
+pub(crate) const NODE_TARGET_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(256 << 10);
+/// Most key slots that are tried, and the largest one in bytes.
+pub(crate) const KEY_SLOTS_MAX: usize = 64;
+pub(crate) const KEY_SLOT_BYTES_MAX: usize = 65_536;
 /// Most levels of a tree.
 pub(crate) const TREE_LEVELS_MAX: usize = 24;
 /// Most levels of chunk lists above a stream's chunks.

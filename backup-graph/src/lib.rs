@@ -24,6 +24,9 @@ pub mod throttle;
 pub mod transport;
 mod wire;
 
+#[doc(no_inline)]
+pub use {bytes, http};
+
 pub use auth::{ClientSecret, Secret, StaticToken, TokenProvider};
 pub use client::{GLOBAL_GRAPH, GraphClient, Metrics};
 pub use drive::{DriveSink, DriveSource};

@@ -8,6 +8,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::wire::{Reader, Write};
 use crate::id::{ObjectId, RepoId};
+use crate::limits;
 use crate::secret::{Credential, Secret};
 
 const SLOT_HEADER_LEN: usize = 124;
@@ -117,6 +118,9 @@ pub(crate) fn seal_slot(
 /// Tries a credential on a slot: the keyring, or `None` if the credential does not fit.
 pub(crate) fn open_slot(id: ObjectId, bytes: &[u8], credential: &Credential) -> Result<Option<(RepoId, Keyring)>> {
     let mut reader = Reader::new(bytes, "key slot");
+    if bytes.len() > limits::KEY_SLOT_BYTES_MAX {
+        return Err(reader.damage("is larger than the format allows"));
+    }
     super::object::check_magic_and_version(&mut reader)?;
     if reader.u8()? != ObjectKind::KeySlot.number() {
         return Err(reader.damage("is an object of another kind"));

@@ -5,7 +5,7 @@ use super::wire::{Reader, Write};
 use crate::chunk::ChunkSizes;
 use crate::crypto::Keyring;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ObjectHash, ObjectId, SessionId, SnapshotId};
+use crate::id::{ObjectHash, ObjectId, RepoId, SessionId, SnapshotId};
 use crate::item::Collection;
 use crate::limits;
 use crate::time::Timestamp;
@@ -19,15 +19,21 @@ const SIGNATURE_LEN: usize = 64;
 /// What is fixed when a repository is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RepoConfig {
+    /// Signed with the entry, so that a log can only be continued as what it began as.
+    pub(crate) repo: RepoId,
     pub(crate) chunks: ChunkSizes,
     pub(crate) node_target: u32,
 }
 
 impl RepoConfig {
-    pub(crate) const DEFAULT: Self = Self { chunks: ChunkSizes::DEFAULT, node_target: 8 << 10 };
+    /// What this version creates.
+    pub(crate) const fn new(repo: RepoId) -> Self {
+        Self { repo, chunks: ChunkSizes::DEFAULT, node_target: 8 << 10 }
+    }
 
     fn encode(&self) -> Vec<u8> {
-        let mut raw = Vec::with_capacity(17);
+        let mut raw = Vec::with_capacity(33);
+        raw.raw(self.repo.as_bytes());
         raw.u32(self.chunks.min);
         raw.u32(self.chunks.average);
         raw.u32(self.chunks.max);
@@ -38,13 +44,14 @@ impl RepoConfig {
 
     fn decode(raw: &[u8]) -> Result<Self> {
         let mut r = Reader::new(raw, "repository settings");
+        let repo = RepoId::from_bytes(r.array()?);
         let chunks = ChunkSizes { min: r.u32()?, average: r.u32()?, max: r.u32()?, level: r.u8()? }.validate()?;
         let node_target = r.u32()?;
-        if !(512..=1 << 20).contains(&node_target) {
+        if !limits::NODE_TARGET_BYTES.contains(&node_target) {
             return Err(r.damage("have a tree node target out of bounds"));
         }
         r.finish()?;
-        Ok(Self { chunks, node_target })
+        Ok(Self { repo, chunks, node_target })
     }
 }
 

@@ -79,7 +79,9 @@ impl ChunkSpan {
         let frame = usize::try_from(span.frame).ok().and_then(|frame| frames.get(frame)).map(AsRef::as_ref);
         let end = u64::from(span.offset) + u64::from(span.len);
         match frame {
-            Some(frame) if end <= u64::from(frame.raw_len) && span.len as usize <= limits::CHUNK_BYTES_MAX => Ok(span),
+            Some(frame) if end <= u64::from(frame.raw_len) && (1..=limits::CHUNK_BYTES_MAX).contains(&(span.len as usize)) => {
+                Ok(span)
+            }
             _ => Err(reader.damage("has a chunk outside its frame")),
         }
     }

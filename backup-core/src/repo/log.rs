@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{Checkpoint, Event, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef};
 use crate::format::segment::Segment;
 use crate::format::{open_object, seal_object};
-use crate::id::{ObjectHash, SessionId};
+use crate::id::{ObjectHash, RepoId, SessionId};
 use crate::limits;
 use crate::store::{Created, Key, Store};
 
@@ -58,7 +58,7 @@ impl State {
     pub(super) fn empty() -> Self {
         Self {
             head: Head { number: 0, hash: ObjectHash::from_bytes([0; 32]) },
-            config: RepoConfig::DEFAULT,
+            config: RepoConfig::new(RepoId::from_bytes([0; 16])),
             snapshots: Vec::new(),
             segments: Vec::new(),
             index: Index::default(),
@@ -129,7 +129,7 @@ impl Inner {
             return Err(Error::new(ErrorKind::NotARepository, "the log has no first entry"));
         };
         match entry {
-            LogEntry { number: 0, event: Event::Genesis(config), .. } => Ok(State {
+            LogEntry { number: 0, event: Event::Genesis(config), .. } if config.repo == self.id => Ok(State {
                 head: Head { number: 0, hash },
                 config,
                 ..State::empty()
@@ -138,21 +138,16 @@ impl Inner {
         }
     }
 
-    /// Reads on until an entry does not exist, and holds the listing against that.
+    /// Reads on until an entry does not exist, and holds that against a listing.
     pub(super) async fn advance(&self, mut state: State) -> Result<State> {
+        // Listed before the entries are read: what others add meanwhile can then not look like a gap.
+        let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
         let mut fresh = Vec::new();
         while let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
             fresh.extend(state.apply(entry, hash)?);
         }
-        let highest = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
-        if highest > state.head.number + 1 {
-            // A writer may have added entries since the last read; only a real gap is damage.
-            if let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
-                fresh.extend(state.apply(entry, hash)?);
-                self.load_segments(&mut state.index, &fresh).await?;
-                return Box::pin(self.advance(state)).await;
-            }
-            return Err(Error::new(ErrorKind::Missing, "a log entry is gone although later ones exist")
+        if listed > state.head.number {
+            return Err(Error::new(ErrorKind::Missing, "a log entry is gone although it or later ones are listed")
                 .with_item(ObjectName::Log(state.head.number + 1).to_string()));
         }
         self.load_segments(&mut state.index, &fresh).await?;
@@ -199,7 +194,7 @@ impl Inner {
         let name = ObjectName::Checkpoint(number);
         let bytes = self.store.read(&name.key(), None).await?;
         let checkpoint = Checkpoint::decode(&open_object(self.id, &self.ring, name, &bytes)?, &self.ring)?;
-        if checkpoint.number == number {
+        if checkpoint.number == number && checkpoint.config.repo == self.id {
             Ok(checkpoint)
         } else {
             Err(Error::corrupt("checkpoint has another number than its name").with_item(name.to_string()))

@@ -28,6 +28,7 @@ use crate::format::snapshot::{RecordedProblem, Snapshot, SnapshotState, Snapshot
 use crate::format::{open_object, seal_object};
 use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
 use crate::item::Collection;
+use crate::limits;
 use crate::secret::Credential;
 use crate::source::Source;
 use crate::store::{Created, Key, Store};
@@ -144,7 +145,7 @@ impl Repository {
         log::create(&*store, ObjectName::KeySlot(slot), bytes.into()).await?;
 
         let keys = SessionKeys::generate(&env, id, &ring)?;
-        let event = Event::Genesis(RepoConfig::DEFAULT);
+        let event = Event::Genesis(RepoConfig::new(id));
         let entry =
             LogEntry { number: 0, previous: ObjectHash::from_bytes([0; 32]), time: env.now(), event };
         let sealer = keys.begin(&env, ObjectName::Log(0), Class::Meta)?;
@@ -171,6 +172,8 @@ impl Repository {
         let prefix = Key::known("keys".into());
         let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
         slots.sort_unstable();
+        // Each try may cost a passphrase's stretching; a store cannot make it cost more than this many.
+        slots.truncate(limits::KEY_SLOTS_MAX);
         let (mut failure, mut seen) = (None, false);
         for key in slots {
             let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok()) else {

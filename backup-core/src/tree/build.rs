@@ -68,6 +68,8 @@ impl<'a> Builder<'a> {
             let open = self.open(parent)?;
             node::push_child(&mut open.bytes, &child);
             open.note(&child.last_key, child.count);
+            // At least two children: so each level has at most half the nodes of the one below, whatever the keys.
+            let ends = ends && open.entries > 1;
             open.only = if open.entries == 1 { Some(child) } else { None };
             if !ends {
                 return Ok(());

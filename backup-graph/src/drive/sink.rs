@@ -21,6 +21,10 @@ use crate::hash::QuickXorHash;
 use crate::limits::{SMALL_FILE_BYTES_MAX, UPLOAD_RANGE_BYTES, UPLOAD_UNIT_BYTES, UPLOAD_UNITS_MAX};
 
 /// A folder of a drive that items are restored into.
+///
+/// Every file is compared with what the service says that it holds, by length and hash; one that differs is reported
+/// and left there. With [`Conflict::KeepBoth`] a lost answer may leave a second copy behind: the service cannot tell
+/// a repeated request from a new one.
 pub struct DriveSink {
     pub(super) client: GraphClient,
     pub(super) drive: String,
