@@ -91,7 +91,7 @@ impl DriveSink {
             Err(repeated) => {
                 let found = self.look_up(parent, name).await?;
                 match (found, conflict) {
-                    (Some(found), _) if found.folder.is_some() => {
+                    (Some(found), _) if found.is_container() => {
                         let empty = found.folder.and_then(|folder| folder.child_count) == Some(0);
                         let action = match conflict {
                             Conflict::Replace => Action::Replaced,
@@ -102,7 +102,7 @@ impl DriveSink {
                         (found.id, action)
                     }
                     // A file has the folder's name.
-                    (Some(found), Conflict::Replace) => {
+                    (Some(found), Conflict::Replace) if found.file.is_some() => {
                         self.client.delete(&item_address(&self.drive, &found.id)).await?;
                         let made = self.make_folder(parent, name, Conflict::Skip).await?;
                         (made.map_err(|_| name_taken(name))?.id, Action::Replaced)

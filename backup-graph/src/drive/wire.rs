@@ -117,7 +117,7 @@ impl DriveItem {
         hashes.quick_xor_hash.as_deref().filter(|hash| !hash.is_empty())
     }
 
-    fn is_container(&self) -> bool {
+    pub(super) fn is_container(&self) -> bool {
         self.folder.is_some() || self.package.is_some() || self.root.is_some()
     }
 

@@ -5,6 +5,7 @@
 
 mod auth;
 mod backup;
+mod conformance;
 mod faults;
 mod loopback;
 mod office;

@@ -186,6 +186,31 @@ fn a_service_that_keeps_other_bytes_than_were_sent_is_reported() {
 }
 
 #[test]
+fn a_folder_replaces_a_file_of_its_name_only_if_told_and_a_file_never_a_folder() {
+    run(async {
+        let office = Office::empty();
+        office.write("taken", *b"a file");
+        office.write("full/inside.txt", *b"inside");
+        let sink = DriveSink::new(office.client.clone(), &office.drive, None);
+        let folder = Item::new("f", Some("r".into()), "taken", ItemKind::FOLDER);
+        let put = async |item: &Item, conflict| {
+            sink.put(item, Place::new(None, conflict, None), &InMemory(vec![1])).await.map(|put| put.action)
+        };
+        assert_eq!(put(&folder, Conflict::Skip).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(put(&folder, Conflict::KeepBoth).await.unwrap(), Action::Renamed);
+        assert_eq!(office.tenant(|tenant, drive| tenant.read_file(drive, "taken").unwrap()), &b"a file"[..]);
+        assert_eq!(put(&folder, Conflict::Replace).await.unwrap(), Action::Replaced);
+        let (item, _) = file("full", &[1]);
+        for conflict in [Conflict::Skip, Conflict::Replace] {
+            assert_eq!(put(&item, conflict).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+        assert_eq!(put(&item, Conflict::KeepBoth).await.unwrap(), Action::Renamed);
+        let paths = office.tenant(|tenant, drive| tenant.paths(drive).unwrap());
+        assert_eq!(paths, ["full", "full/inside.txt", "full 1", "taken", "taken 1"]);
+    });
+}
+
+#[test]
 fn links_become_copies_and_what_a_drive_cannot_hold_is_said_so() {
     run(async {
         let office = Office::empty();

@@ -1,0 +1,270 @@
+//! Second runs: deltas, resets, removals, failures, and what interrupted runs leave.
+
+use backup_core::{CancelToken, Control, ErrorKind, MemorySource, ReadFault, SnapshotState};
+use futures_executor::block_on;
+
+use super::*;
+
+fn names(repo: &Repository) -> Vec<String> {
+    let mut names: Vec<_> = restored(repo).tree().values().map(|r| r.item.name.to_string()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_delta_reads_only_what_changed() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    assert_eq!(source.take_opened().len(), 5);
+    source.put_file("a", Some("docs"), "a.txt", "alpha two");
+    source.edit("b", |item| item.name = "b2.txt".into());
+    let report = backup_whole(&repo, &source);
+    assert_eq!(source.take_opened(), [("a".into(), "content".to_owned())]);
+    assert_eq!((report.stats.added, report.stats.changed, report.stats.removed), (0, 2, 0));
+    assert_eq!(report.stats.items, 8);
+    assert_eq!(report.stats.bytes, 303_009 + 4);
+    assert_eq!(names(&repo), ["a.txt", "b2.txt", "docs", "empty", "m\\xff.eml", "mail", "root", "top.bin"]);
+}
+
+#[test]
+fn an_unchanged_source_costs_one_snapshot_and_one_log_entry() {
+    let store = MemoryStore::new();
+    let (source, repo) = (sample(), init(&store));
+    backup_whole(&repo, &source);
+    let before = store.objects().len();
+    let report = backup_whole(&repo, &source);
+    assert_eq!(store.objects().len(), before + 2);
+    assert!(report.stats.bytes_stored < 1_000);
+    assert!(source.take_opened().len() == 5, "nothing was opened by the second run");
+}
+
+#[test]
+fn a_full_run_finds_what_is_gone_and_reads_nothing_unchanged() {
+    let source = sample().without_delta();
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    source.take_opened();
+    source.remove("b");
+    let report = backup_whole(&repo, &source);
+    assert_eq!(source.take_opened(), []);
+    assert_eq!((report.stats.removed, report.stats.items), (1, 7));
+    assert!(!names(&repo).contains(&"b.txt".to_owned()));
+}
+
+#[test]
+fn a_forgotten_cursor_costs_an_enumeration_and_no_content() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    source.take_opened();
+    source.remove("a");
+    source.expire_cursors();
+    let report = backup_whole(&repo, &source);
+    assert_eq!(source.take_opened(), []);
+    assert_eq!((report.stats.removed, report.stats.items), (1, 7));
+}
+
+#[test]
+fn a_removed_folder_takes_its_contents_along_but_not_what_was_moved_out() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    source.edit("a", |item| item.parent = Some("mail".into()));
+    source.remove("docs");
+    let report = backup_whole(&repo, &source);
+    assert_eq!(names(&repo), ["a.txt", "m\\xff.eml", "mail", "root", "top.bin"]);
+    assert_eq!((report.stats.removed, report.stats.changed, report.stats.items), (3, 1, 5));
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_kept_as_it_was_and_reported() {
+    for delta in [true, false] {
+        let source = if delta { sample() } else { sample().without_delta() };
+        let repo = init(&MemoryStore::new());
+        backup_whole(&repo, &source);
+        source.set_unreadable("docs", Some(ErrorKind::PermissionDenied));
+        let report = backup(&repo, &source);
+        assert_eq!((report.state, report.problems.len()), (SnapshotState::Incomplete, 1));
+        assert_eq!(report.stats.items, 8, "an unreadable folder is no deletion");
+        let info = block_on(repo.snapshot(report.snapshot)).unwrap();
+        assert_eq!(info.problems[0].code, ErrorKind::PermissionDenied.code());
+        source.set_unreadable("docs", None);
+        backup_whole(&repo, &source);
+        assert_eq!(names(&repo).len(), 8);
+    }
+}
+
+/// The change of an item that failed is not mentioned again by a delta that starts after it.
+#[test]
+fn the_cursor_does_not_move_past_an_item_that_failed() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    source.put_file("a", Some("docs"), "a.txt", "alpha two");
+    source.put_file("b", Some("docs"), "b.txt", "beta two");
+    source.inject("a", "content", ReadFault::Open(ErrorKind::Unavailable), 1);
+    let report = backup(&repo, &source);
+    assert_eq!(report.state, SnapshotState::Incomplete);
+    assert_eq!(restored(&repo).content("root/docs/a.txt").or(restored(&repo).content("docs/a.txt")).unwrap(), "alpha");
+    source.take_opened();
+    let report = backup_whole(&repo, &source);
+    assert_eq!(source.take_opened(), [("a".into(), "content".to_owned())], "b is known by its tag");
+    assert_eq!(report.stats.changed, 1);
+    assert!(files(&restored(&repo)).iter().any(|(_, bytes)| bytes == b"alpha two"));
+}
+
+#[test]
+fn content_that_keeps_changing_is_kept_marked_and_read_again_next_time() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    source.inject("a", "content", ReadFault::End(ErrorKind::ChangedWhileReading), 1);
+    source.inject("b", "content", ReadFault::End(ErrorKind::ChangedWhileReading), 3);
+    let report = backup(&repo, &source);
+    assert_eq!(report.problems.len(), 1, "the second reading of a was quiet: {:?}", report.problems);
+    assert_eq!(report.problems[0].error.kind(), ErrorKind::ChangedWhileReading);
+    assert!(files(&restored(&repo)).iter().any(|(_, bytes)| bytes == b"beta"));
+    source.take_opened();
+    backup_whole(&repo, &source);
+    assert_eq!(source.take_opened(), [("b".into(), "content".to_owned())]);
+}
+
+#[test]
+fn an_item_that_vanishes_while_it_is_read_is_reported_and_left_out() {
+    let source = sample();
+    let repo = init(&MemoryStore::new());
+    source.inject("a", "content", ReadFault::Open(ErrorKind::NotFound), 1);
+    let report = backup(&repo, &source);
+    assert_eq!((report.problems.len(), report.stats.items), (1, 7));
+    assert_eq!(report.problems[0].place, "a.txt");
+}
+
+#[test]
+fn a_source_that_is_down_ends_the_run_instead_of_failing_every_item() {
+    let source = MemorySource::new("memory:down");
+    source.put_folder("root", None, "root");
+    for number in 0..200 {
+        let id = format!("f{number}");
+        source.put_file(&id, Some("root"), id.clone(), "x");
+        source.inject(&id, "content", ReadFault::Open(ErrorKind::Unavailable), usize::MAX);
+    }
+    let repo = init(&MemoryStore::new());
+    let error = block_on(repo.backup(&source).run()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(repo.snapshots().is_empty());
+}
+
+fn many(id: &str) -> MemorySource {
+    let source = MemorySource::new(id).with_concurrency(1);
+    source.put_folder("root", None, "root");
+    for number in 0..40 {
+        source.put_file(&format!("f{number:02}"), Some("root"), format!("f{number:02}"), noise(200_000, number));
+    }
+    source
+}
+
+#[test]
+fn a_canceled_run_leaves_a_checkpoint_and_the_next_reads_and_uploads_nothing_twice() {
+    let store = MemoryStore::new();
+    let (source, repo) = (many("memory:cancel"), init(&store));
+    let token = CancelToken::new();
+    let handle = token.clone();
+    let mut calls = 0;
+    // The clock of the tests stands still, so the source's own reads are the measure of how far the run is.
+    let canceling = Observed::new(&source, move |opened| {
+        if opened == 20 {
+            handle.cancel();
+        }
+    });
+    let run = repo.backup(&canceling).cancel_token(&token).on_progress(|_| {
+        calls += 1;
+        Control::Continue
+    });
+    assert_eq!(block_on(run.run()).unwrap_err().kind(), ErrorKind::Canceled);
+    assert!(calls > 0);
+    assert!(repo.snapshots().is_empty(), "a checkpoint is no snapshot");
+    let opened = source.take_opened().len();
+    assert!((19..=21).contains(&opened), "{opened}");
+    let repo = open(&store).unwrap();
+    let stored_before: usize = store.objects().values().map(|bytes| bytes.len()).sum();
+    let report = backup_whole(&repo, &source);
+    let again = source.take_opened().len();
+    assert!(again <= 41 - opened + 1, "read {opened} and then {again} of 40");
+    let stored: usize = store.objects().values().map(|bytes| bytes.len()).sum();
+    assert!(stored < 40 * 200_000 * 23 / 20, "{stored_before} and then {stored} bytes are stored");
+    assert_eq!(report.stats.items, 41);
+    assert_eq!(files(&restored(&repo)).len(), 40);
+}
+
+#[test]
+fn an_enumeration_that_breaks_off_commits_no_snapshot_and_removes_nothing() {
+    let store = MemoryStore::new();
+    let (source, repo) = (many("memory:broken").without_delta(), init(&store));
+    backup_whole(&repo, &source);
+    source.end_enumeration(Some((10, ErrorKind::Unavailable)));
+    assert_eq!(block_on(repo.backup(&source).run()).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(repo.snapshots().len(), 1);
+    source.end_enumeration(None);
+    source.take_opened();
+    let report = backup_whole(&repo, &source);
+    assert_eq!((report.stats.items, report.stats.removed), (41, 0));
+    assert_eq!(source.take_opened(), []);
+}
+
+#[test]
+fn dropping_the_future_is_safe_at_every_point() {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let store = MemoryStore::new();
+    let (source, repo) = (many("memory:dropped"), init(&store));
+    for polls in 0..12 {
+        let mut run = Box::pin(repo.backup(&source).run());
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            if run.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+        }
+        drop(run);
+    }
+    backup_whole(&repo, &source);
+    assert_eq!(files(&restored(&repo)).len(), 40);
+    let report = block_on(repo.verify(backup_core::VerifyLevel::EveryByte).run()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+#[test]
+fn two_writers_commit_beside_each_other_and_both_are_seen() {
+    let store = MemoryStore::new();
+    let (first, second) = (init(&store), open(&store).unwrap());
+    backup_whole(&first, &many("memory:first"));
+    let report = backup_whole(&second, &many("memory:second"));
+    assert!(report.stats.bytes_stored < 40 * 200_000, "the second finds what the first has stored");
+    block_on(first.refresh()).unwrap();
+    assert_eq!(first.snapshots(), second.snapshots());
+    assert_eq!(first.snapshots().len(), 2);
+}
+
+#[test]
+fn the_log_is_folded_and_still_opens_whatever_a_listing_shows() {
+    let store = MemoryStore::new();
+    let (source, repo) = (sample(), init(&store));
+    for number in 0..70u64 {
+        source.put_file("a", Some("docs"), "a.txt", number.to_le_bytes().to_vec());
+        backup_whole(&repo, &source);
+    }
+    assert!(store.objects().keys().any(|key| key.as_str().starts_with("checkpoint/")));
+    let faulty = backup_core::testkit::FaultyStore::new(Arc::new(store.clone()));
+    let with_checkpoint = open_on(Arc::new(faulty.clone())).unwrap();
+    let reads = faulty.counters().reads;
+    assert_eq!(with_checkpoint.snapshots().len(), 70);
+    let (checkpoints, kept): (Vec<_>, Vec<_>) =
+        store.objects().into_iter().partition(|(key, _)| key.as_str().starts_with("checkpoint/"));
+    assert_eq!(checkpoints.len(), 1);
+    let bare = MemoryStore::new();
+    kept.into_iter().for_each(|(key, bytes)| bare.overwrite(key, bytes));
+    let faulty = backup_core::testkit::FaultyStore::new(Arc::new(bare));
+    let without = open_on(Arc::new(faulty.clone())).unwrap();
+    assert_eq!(without.snapshots(), with_checkpoint.snapshots());
+    assert!(faulty.counters().reads > reads + 50);
+}

@@ -1,0 +1,338 @@
+//! The door between C and Rust: the only place that catches panics, turns pointers into references and boxes handles.
+//!
+//! A panic must not leave an `extern "C"` function: it would end the host's process. It becomes an error with code 99,
+//! and every handle that the call had touched is poisoned, because what it holds may be half changed.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CStr, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use backup_core::{Error, ErrorKind, Result};
+
+use crate::error::backup_error;
+
+/// Whether a panic passed through a handle.
+#[derive(Debug, Default)]
+pub(crate) struct Poison(AtomicBool);
+
+/// An object that C holds by pointer.
+pub(crate) trait Handle {
+    fn poison(&self) -> &Poison;
+}
+
+/// A struct that the caller allocates and a call fills.
+///
+/// # Safety
+/// The type is `repr(C)`, its first field is `struct_size: u32`, it holds plain numbers, arrays and pointers, and
+/// `SIZE_MIN` is the size that it had when it was first released.
+pub(crate) unsafe trait Crossing: Copy {
+    const SIZE_MIN: usize;
+}
+
+/// Runs the work of a call that can fail. NULL is success.
+pub(crate) fn boundary<'a>(work: impl FnOnce(&Door<'a>) -> Result<()>) -> *mut backup_error {
+    let door = Door { touched: RefCell::new(Vec::new()) };
+    let error = match catch_unwind(AssertUnwindSafe(|| work(&door))) {
+        Ok(Ok(())) => return std::ptr::null_mut(),
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            for poison in door.touched.borrow().iter() {
+                poison.0.store(true, Ordering::Relaxed);
+            }
+            Error::new(ErrorKind::Bug, format!("the library panicked: {}", panic_text(&*panic)))
+        }
+    };
+    Box::into_raw(Box::new(backup_error::new(&error)))
+}
+
+/// Runs the work of a call that cannot fail: `fallback` for a NULL handle.
+///
+/// # Safety
+/// `handle` is NULL or points to a live `T`.
+pub(crate) unsafe fn query<T, R>(handle: *const T, fallback: R, work: impl FnOnce(&T) -> R) -> R {
+    if handle.is_null() || !handle.is_aligned() {
+        return fallback;
+    }
+    // SAFETY: checked above and promised by the caller.
+    let handle = unsafe { &*handle };
+    catch_unwind(AssertUnwindSafe(|| work(handle))).unwrap_or(fallback)
+}
+
+/// Frees a handle. NULL is nothing to free.
+///
+/// # Safety
+/// `handle` is NULL or came from [`Output::give`] of the same type and was not freed before.
+pub(crate) unsafe fn release<T>(handle: *mut T) {
+    if !handle.is_null() && handle.is_aligned() {
+        // SAFETY: promised by the caller.
+        let boxed = unsafe { Box::from_raw(handle) };
+        // Dropping runs an embedder's code at most in a later version; a panic of it has nowhere to go.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(boxed)));
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no text",
+    }
+}
+
+fn refuse(name: &str, what: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("argument `{name}` {what}"))
+}
+
+/// Turns one call's pointers into references, and knows which handles the call has touched.
+///
+/// The references live as long as the caller keeps the pointers valid, which is at least for the call.
+pub(crate) struct Door<'a> {
+    touched: RefCell<Vec<&'a Poison>>,
+}
+
+impl<'a> Door<'a> {
+    fn check<T>(pointer: *const T, name: &str) -> Result<()> {
+        match pointer {
+            _ if pointer.is_null() => Err(refuse(name, "is NULL")),
+            _ if !pointer.is_aligned() => Err(refuse(name, "is not aligned")),
+            _ => Ok(()),
+        }
+    }
+
+    fn touch(&self, poison: &'a Poison, name: &str) -> Result<()> {
+        if poison.0.load(Ordering::Relaxed) {
+            let message = format!("argument `{name}` cannot be used after a fault of the library; free it");
+            return Err(Error::new(ErrorKind::Bug, message));
+        }
+        self.touched.borrow_mut().push(poison);
+        Ok(())
+    }
+
+    /// # Safety
+    /// `handle` is NULL or points to a `T` that lives for `'a` and that nobody changes meanwhile.
+    pub(crate) unsafe fn handle<T: Handle>(&self, handle: *const T, name: &str) -> Result<&'a T> {
+        Self::check(handle, name)?;
+        // SAFETY: checked above and promised by the caller.
+        let handle = unsafe { &*handle };
+        self.touch(handle.poison(), name)?;
+        Ok(handle)
+    }
+
+    /// A handle that may be left out.
+    ///
+    /// # Safety
+    /// As [`handle`](Self::handle).
+    pub(crate) unsafe fn optional<T: Handle>(&self, handle: *const T, name: &str) -> Result<Option<&'a T>> {
+        if handle.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the same promise.
+        unsafe { self.handle(handle, name) }.map(Some)
+    }
+
+    /// # Safety
+    /// `text` is NULL or points to a NUL-terminated text that lives for `'a`.
+    pub(crate) unsafe fn text(&self, text: *const c_char, name: &str) -> Result<&'a str> {
+        Self::check(text, name)?;
+        // SAFETY: checked above and promised by the caller.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_str().map_err(|error| refuse(name, "is not UTF-8").with_source(error))
+    }
+
+    /// # Safety
+    /// As [`text`](Self::text).
+    pub(crate) unsafe fn path(&self, path: *const c_char, name: &str) -> Result<&'a Path> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            Self::check(path, name)?;
+            // SAFETY: checked above and promised by the caller.
+            let path = unsafe { CStr::from_ptr(path) };
+            Ok(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
+        }
+        // SAFETY: the same promise.
+        #[cfg(not(unix))]
+        unsafe { self.text(path, name) }.map(Path::new)
+    }
+
+    /// With a length of 0 the pointer is not looked at.
+    ///
+    /// # Safety
+    /// `bytes` is NULL or points to `len` bytes that live for `'a`.
+    pub(crate) unsafe fn bytes(&self, bytes: *const u8, len: usize, name: &str) -> Result<&'a [u8]> {
+        if len == 0 {
+            return Ok(&[]);
+        }
+        Self::check(bytes, name)?;
+        if isize::try_from(len).is_err() {
+            return Err(refuse(name, "is longer than memory"));
+        }
+        // SAFETY: checked above and promised by the caller.
+        Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
+    }
+
+    /// Where a new handle goes.
+    ///
+    /// # Safety
+    /// `place` is NULL or may be written to until the call ends.
+    pub(crate) unsafe fn output<T>(&self, place: *mut *mut T, name: &str) -> Result<Output<T>> {
+        Self::check(place, name)?;
+        Ok(Output(place))
+    }
+
+    /// Where a new handle goes, if the caller wants it.
+    ///
+    /// # Safety
+    /// As [`output`](Self::output).
+    pub(crate) unsafe fn optional_output<T>(&self, place: *mut *mut T, name: &str) -> Result<Option<Output<T>>> {
+        if place.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the same promise.
+        unsafe { self.output(place, name) }.map(Some)
+    }
+
+    /// A struct that the caller has allocated and set `struct_size` of.
+    ///
+    /// # Safety
+    /// `place` is NULL or points to a readable `u32` that says how many bytes from there on may be written to until
+    /// the call ends.
+    pub(crate) unsafe fn fill<T: Crossing>(&self, place: *mut T, name: &str) -> Result<Fill<T>> {
+        Self::check(place, name)?;
+        // SAFETY: checked above and promised by the caller; the struct may be an older, shorter one than `T`, so only
+        // its first field is read.
+        let size = unsafe { place.cast::<u32>().read() };
+        match usize::try_from(size) {
+            Ok(size) if size >= T::SIZE_MIN => Ok(Fill { place, size }),
+            _ => Err(refuse(name, "has a struct_size that is too small; set it to sizeof the struct")),
+        }
+    }
+
+    /// A struct to fill, if the caller wants it.
+    ///
+    /// # Safety
+    /// As [`fill`](Self::fill).
+    pub(crate) unsafe fn optional_fill<T: Crossing>(&self, place: *mut T, name: &str) -> Result<Option<Fill<T>>> {
+        if place.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the same promise.
+        unsafe { self.fill(place, name) }.map(Some)
+    }
+}
+
+/// A place for a new handle.
+pub(crate) struct Output<T>(*mut *mut T);
+
+impl<T> Output<T> {
+    /// Boxes the value and hands it over.
+    pub(crate) fn give(self, value: T) {
+        // SAFETY: `Door::output` was promised that the place may be written to.
+        unsafe { self.0.write(Box::into_raw(Box::new(value))) }
+    }
+}
+
+/// A place for a struct.
+pub(crate) struct Fill<T> {
+    place: *mut T,
+    size: usize,
+}
+
+impl<T: Crossing> Fill<T> {
+    /// Writes as much of the struct as the caller knows; `struct_size` keeps the caller's value.
+    pub(crate) fn write(self, value: T) {
+        let skip = size_of::<u32>();
+        let len = self.size.min(size_of::<T>()) - skip;
+        // SAFETY: `Door::fill` was promised `size` writable bytes, and `value` has the others; both begin with the
+        // four bytes that are skipped (`SIZE_MIN` is larger).
+        unsafe {
+            let (from, to) = ((&raw const value).cast::<u8>().add(skip), self.place.cast::<u8>().add(skip));
+            std::ptr::copy_nonoverlapping(from, to, len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Pair {
+        struct_size: u32,
+        first: u32,
+        second: u64,
+    }
+
+    // SAFETY: as the trait asks; `second` stands for a field of a later version.
+    unsafe impl Crossing for Pair {
+        const SIZE_MIN: usize = 8;
+    }
+
+    struct Thing(Poison);
+
+    impl Handle for Thing {
+        fn poison(&self) -> &Poison {
+            &self.0
+        }
+    }
+
+    fn code(error: *mut backup_error) -> (u32, String) {
+        // SAFETY: the error comes from `boundary` and is freed once.
+        unsafe {
+            let text = CStr::from_ptr(crate::backup_error_message(error)).to_str().unwrap().to_owned();
+            let code = crate::backup_error_code(error);
+            crate::backup_error_free(error);
+            (code, text)
+        }
+    }
+
+    #[test]
+    fn a_panic_keeps_its_text_and_poisons_what_it_touched() {
+        let (thing, other) = (Thing(Poison::default()), Thing(Poison::default()));
+        let (number, text) = code(boundary(|door| {
+            // SAFETY: the reference is a valid pointer.
+            unsafe { door.handle(&raw const thing, "thing") }?;
+            panic!("fuse {} blew", 7)
+        }));
+        assert_eq!((number, text.as_str()), (99, "the library panicked: fuse 7 blew"));
+        // SAFETY: the references are valid pointers.
+        let use_it = |thing: &Thing| boundary(|door| unsafe { door.handle(thing, "thing") }.map(drop));
+        assert_eq!(code(use_it(&thing)).0, 99);
+        assert!(use_it(&other).is_null());
+    }
+
+    #[test]
+    fn structs_of_older_and_newer_callers_are_filled_as_far_as_both_know_them() {
+        let value = Pair { struct_size: 16, first: 1, second: 2 };
+        for (size, second) in [(8, 77), (12, 77), (16, 2), (400, 2)] {
+            let mut pair = Pair { struct_size: size, first: 0, second: 77 };
+            assert!(boundary(|door| {
+                // SAFETY: the pointer is valid for the whole struct; a larger size is not written.
+                unsafe { door.fill(&raw mut pair, "pair") }?.write(value);
+                Ok(())
+            })
+            .is_null());
+            assert_eq!((pair.struct_size, pair.first), (size, 1));
+            if size != 12 {
+                assert_eq!(pair.second, second);
+            }
+        }
+        let mut pair = Pair { struct_size: 7, first: 0, second: 0 };
+        // SAFETY: the pointer is valid.
+        assert_eq!(code(boundary(|door| unsafe { door.fill(&raw mut pair, "pair") }.map(drop))).0, 1);
+    }
+
+    #[test]
+    fn bytes_of_length_zero_need_no_pointer() {
+        // SAFETY: NULL is allowed.
+        let empty = boundary(|door| unsafe { door.bytes(std::ptr::null(), 0, "bytes") }.map(drop));
+        assert!(empty.is_null());
+        // SAFETY: NULL is allowed.
+        let null = boundary(|door| unsafe { door.bytes(std::ptr::null(), 1, "bytes") }.map(drop));
+        assert_eq!(code(null), (1, "argument `bytes` is NULL".to_owned()));
+    }
+}
