@@ -3,6 +3,8 @@
 //! The passphrase comes from the environment variable `BACKUP_PASSPHRASE`. Run it with
 //! `cargo run --release -p backup-core --features folder,fs --example folder -- backup /tmp/repo ~/Documents`.
 
+#![allow(clippy::print_stdout, reason = "a command line talks to its user")]
+
 use std::time::Instant;
 
 use backup_core::{Credential, FolderSink, FolderSource, Repository, VerifyLevel, store};
@@ -37,7 +39,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             ("verify", []) => {
                 let report = repo.verify(VerifyLevel::EveryByte).run().await?;
-                println!("{} packs, {} chunks, {} findings", report.packs, report.chunks, report.findings.len());
+                println!(
+                    "{} packs, {} chunks, {} findings",
+                    report.packs,
+                    report.chunks,
+                    report.findings.len()
+                );
                 report.findings.iter().for_each(|finding| println!("  {finding}"));
             }
             ("snapshots", []) => {

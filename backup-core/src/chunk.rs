@@ -47,7 +47,8 @@ pub(crate) struct Gear {
 impl Gear {
     pub(crate) fn new(key: &Secret, sizes: ChunkSizes) -> Result<Self> {
         let sizes = sizes.validate()?;
-        let mut stream = blake3::Hasher::new_keyed(key.expose()).update(b"backup-engine v1 gear").finalize_xof();
+        let mut stream =
+            blake3::Hasher::new_keyed(key.expose()).update(b"backup-engine v1 gear").finalize_xof();
         let mut table = [0; 256];
         for word in &mut table {
             let mut bytes = [0; 8];
@@ -56,7 +57,8 @@ impl Gear {
         }
         let bits = sizes.average.ilog2() as usize;
         let level = usize::from(sizes.level);
-        let mask = |bits: usize| MASKS.get(bits).copied().ok_or_else(|| Error::bug("no mask for this chunk size"));
+        let mask =
+            |bits: usize| MASKS.get(bits).copied().ok_or_else(|| Error::bug("no mask for this chunk size"));
         Ok(Self {
             shifted: table.map(|word| word << 1),
             table,
@@ -158,7 +160,8 @@ mod tests {
     #[test]
     fn cut_points_are_what_they_always_were() {
         let gear = Gear::new(&Secret::new([1; 32]), ChunkSizes::DEFAULT).unwrap();
-        let lens: Vec<usize> = cut_in_pieces(&gear, &noise(4 << 20, 1), 1 << 20).iter().map(Bytes::len).collect();
+        let lens: Vec<usize> =
+            cut_in_pieces(&gear, &noise(4 << 20, 1), 1 << 20).iter().map(Bytes::len).collect();
         assert_eq!(lens, GOLDEN_DEFAULT);
         let gear = Gear::new(&Secret::new([2; 32]), SMALL).unwrap();
         let lens: Vec<usize> = cut_in_pieces(&gear, &noise(3000, 2), 100).iter().map(Bytes::len).collect();
@@ -172,7 +175,13 @@ mod tests {
         let data = noise(200_000, 3);
         let cuts = |key: u8| cut_in_pieces(&Gear::new(&Secret::new([key; 32]), SMALL).unwrap(), &data, 4096);
         let ends = |chunks: &[Bytes]| {
-            chunks.iter().scan(0, |end, c| { *end += c.len(); Some(*end) }).collect::<std::collections::BTreeSet<_>>()
+            chunks
+                .iter()
+                .scan(0, |end, c| {
+                    *end += c.len();
+                    Some(*end)
+                })
+                .collect::<std::collections::BTreeSet<_>>()
         };
         let (a, b) = (ends(&cuts(1)), ends(&cuts(2)));
         assert!(a.intersection(&b).count() * 10 < a.len(), "keys share cut points");

@@ -7,7 +7,8 @@ pub(crate) const ZSTD: u8 = 1;
 
 /// Compresses; gives the input's own bytes back as `STORED` where zstd would not save at least 1/32 of them.
 pub(crate) fn compress(raw: &[u8], level: i32) -> Result<(u8, Option<Vec<u8>>)> {
-    let packed = zstd::bulk::compress(raw, level).map_err(|error| Error::bug("zstd failed").with_source(error))?;
+    let packed =
+        zstd::bulk::compress(raw, level).map_err(|error| Error::bug("zstd failed").with_source(error))?;
     let worthwhile = packed.len() < raw.len() - raw.len() / 32;
     Ok(if worthwhile { (ZSTD, Some(packed)) } else { (STORED, None) })
 }
@@ -37,7 +38,8 @@ mod tests {
 
     #[test]
     fn incompressible_bytes_stay_as_they_are() {
-        let noise: Vec<u8> = (0..4096u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..8].to_vec()).collect();
+        let noise: Vec<u8> =
+            (0..4096u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..8].to_vec()).collect();
         assert_eq!(compress(&noise, 3).unwrap(), (STORED, None));
         let (codec, packed) = compress(&[7; 5000], 3).unwrap();
         assert_eq!(decompress(codec, &packed.unwrap(), 5000).unwrap(), vec![7; 5000]);

@@ -69,7 +69,12 @@ mod tests {
         let frame = FrameSpan { part: 0, offset: 168, sealed_len: 100, raw_len: 1 << 20 };
         let chunks: Vec<_> = ids
             .iter()
-            .map(|id| ChunkSpan { id: ChunkId::from_bytes([*id; 32]), frame: 0, offset: u32::from(*id), len: 1 })
+            .map(|id| ChunkSpan {
+                id: ChunkId::from_bytes([*id; 32]),
+                frame: 0,
+                offset: u32::from(*id),
+                len: 1,
+            })
             .collect();
         let mut segment = Segment::default();
         let info = PackInfo {
@@ -93,7 +98,7 @@ mod tests {
                 let segment = run(pack, ids);
                 prop_assert_eq!(&Segment::decode(&segment.encode()).unwrap(), &segment);
                 index.add(Arc::new(segment));
-                ids.iter().for_each(|id| drop(map.insert(*id, pack)));
+                map.extend(ids.iter().map(|id| (*id, pack)));
             }
             for id in 0..=255u8 {
                 let chunk = ChunkId::from_bytes([id; 32]);

@@ -51,7 +51,11 @@ impl Env {
     #[cfg(feature = "system")]
     #[must_use]
     pub fn system() -> Self {
-        Self::new(Arc::new(system::SystemClock), Arc::new(system::SystemEntropy), Arc::new(system::ThreadPool::default()))
+        Self::new(
+            Arc::new(system::SystemClock),
+            Arc::new(system::SystemEntropy),
+            Arc::new(system::ThreadPool::default()),
+        )
     }
 
     /// This environment with other workers.
@@ -138,8 +142,9 @@ mod system {
 
     impl Entropy for SystemEntropy {
         fn fill(&self, bytes: &mut [u8]) -> Result<()> {
-            getrandom::fill(bytes)
-                .map_err(|error| Error::new(ErrorKind::Io, "the system gives no randomness").with_source(error))
+            getrandom::fill(bytes).map_err(|error| {
+                Error::new(ErrorKind::Io, "the system gives no randomness").with_source(error)
+            })
         }
     }
 
@@ -158,16 +163,17 @@ mod system {
             for number in 0..parallelism() {
                 let receiver = Arc::clone(&receiver);
                 // A thread that cannot start is made up for by the others; with none, `spawn` below runs jobs inline.
-                let _ = std::thread::Builder::new().name(format!("backup-worker-{number}")).spawn(move || {
-                    loop {
-                        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                        match job {
-                            // A panicking job drops its result sender, which its owner sees as an error.
-                            Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
-                            Err(_) => return,
+                let _ =
+                    std::thread::Builder::new().name(format!("backup-worker-{number}")).spawn(move || {
+                        loop {
+                            let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                            match job {
+                                // A panicking job drops its result sender, which its owner sees as an error.
+                                Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
+                                Err(_) => return,
+                            }
                         }
-                    }
-                });
+                    });
             }
             sender
         }

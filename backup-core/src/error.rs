@@ -93,11 +93,15 @@ impl ErrorKind {
             Self::Io => "see the cause",
             Self::Unauthenticated => "renew the credentials",
             Self::WrongKey => "try the other passphrase or key, or a recovery slot",
-            Self::Corrupt => "run verify to see what is affected, then restore the object from a copy of the store",
+            Self::Corrupt => {
+                "run verify to see what is affected, then restore the object from a copy of the store"
+            }
             Self::NewerFormat => "update this software",
             Self::RolledBack => "find out who restored or altered the store before you write to it",
             Self::NotARepository => "check the address, or create a repository there",
-            Self::Missing => "run verify to see what is affected, then bring the object back from a copy of the store",
+            Self::Missing => {
+                "run verify to see what is affected, then bring the object back from a copy of the store"
+            }
             Self::ChangedWhileReading => "back it up again when it is quiet, or from a file system snapshot",
             Self::SourceMismatch => "compare with the source; the bytes received were kept",
             Self::CursorExpired => "run again without a cursor",
@@ -238,9 +242,11 @@ impl From<std::io::Error> for Error {
             Io::PermissionDenied => ErrorKind::PermissionDenied,
             Io::AlreadyExists => ErrorKind::AlreadyExists,
             Io::StorageFull | Io::QuotaExceeded => ErrorKind::OutOfSpace,
-            Io::ConnectionRefused | Io::ConnectionReset | Io::ConnectionAborted | Io::TimedOut | Io::NotConnected => {
-                ErrorKind::Unavailable
-            }
+            Io::ConnectionRefused
+            | Io::ConnectionReset
+            | Io::ConnectionAborted
+            | Io::TimedOut
+            | Io::NotConnected => ErrorKind::Unavailable,
             _ => ErrorKind::Io,
         };
         Self::new(kind, error.to_string()).with_source(error)

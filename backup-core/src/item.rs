@@ -182,7 +182,7 @@ pub enum Value {
     /// A point in time.
     Time(Timestamp),
     /// Several values in order.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// Values by name.
     Map(Attributes),
 }
@@ -320,7 +320,8 @@ impl Item {
     /// # Errors
     /// `InvalidArgument` naming the field that is empty or too long, or a stream that occurs twice.
     pub fn validate(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::invalid(format!("item's {what}")).with_item(self.name.to_string()));
+        let wrong =
+            |what: &str| Err(Error::invalid(format!("item's {what}")).with_item(self.name.to_string()));
         let bad_id = |id: &ItemId| id.is_empty() || id.as_bytes().len() > ItemId::LEN_MAX;
         if bad_id(&self.id) || self.parent.iter().chain(&self.hard_link).any(bad_id) {
             return wrong("id is empty or longer than 1,024 bytes");

@@ -6,9 +6,9 @@ mod crypto;
 mod dedup;
 mod env;
 mod error;
-mod format;
 #[cfg(all(feature = "folder", unix))]
 mod folder;
+mod format;
 mod id;
 mod item;
 mod limits;
@@ -27,16 +27,16 @@ mod tree;
 pub use crypto::KdfParams;
 pub use env::{Clock, Entropy, Env, InlineWorkers, Workers};
 pub use error::{Error, ErrorKind, Result};
-pub use format::snapshot::{RecordedProblem, SnapshotState, SnapshotStats};
 #[cfg(all(feature = "folder", unix))]
 pub use folder::{FolderSink, FolderSource};
+pub use format::snapshot::{RecordedProblem, SnapshotState, SnapshotStats};
 pub use id::{ChunkId, ObjectHash, ObjectId, RepoId, SessionId, SnapshotId};
 pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository, RestoreReport,
-    RestoreRun, SnapshotInfo, SnapshotSummary, VerifyLevel, VerifyReport, VerifyRun,
+    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository,
+    RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, VerifyLevel, VerifyReport, VerifyRun,
 };
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};

@@ -81,19 +81,19 @@ impl CancelToken {
     }
 }
 
+/// A progress callback, owned by the operation that it watches.
+pub(crate) type Callback<'a> = Box<dyn FnMut(&Progress) -> Control + Send + 'a>;
+
 /// The engine's side: reports totals to the callback and notices cancellation.
 pub(crate) struct Reporter<'a> {
-    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    callback: Option<Callback<'a>>,
     token: CancelToken,
     /// The totals; operations change them directly and then call [`Reporter::report`].
     pub(crate) totals: Progress,
 }
 
 impl<'a> Reporter<'a> {
-    pub(crate) fn new(
-        callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
-        token: CancelToken,
-    ) -> Self {
+    pub(crate) fn new(callback: Option<Callback<'a>>, token: CancelToken) -> Self {
         Self { callback, token, totals: Progress::default() }
     }
 

@@ -25,7 +25,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// Concern this item only: the engine reports it and goes on, without what lies below it. `Canceled`, `OutOfSpace`
     /// and `Unauthenticated` end the restore.
-    async fn put<'a>(&'a self, item: &'a Item, place: Place<'a>, contents: &'a dyn Contents) -> Result<Placement>;
+    async fn put<'a>(
+        &'a self,
+        item: &'a Item,
+        place: Place<'a>,
+        contents: &'a dyn Contents,
+    ) -> Result<Placement>;
 
     /// Everything below this container has been put: the moment to set its times and mode.
     ///

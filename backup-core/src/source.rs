@@ -22,7 +22,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// - Without a cursor the stream is a full enumeration: what it does not name is gone.
     /// - With a cursor it names what changed since; the last mention of an id counts, order does not matter.
-    /// - A source that cannot honour the cursor emits [`Change::Reset`] first and then enumerates everything.
+    /// - A source that cannot honour the cursor emits [`Change::Reset`] and then enumerates everything.
     /// - [`Change::Cursor`] says that everything emitted before it is covered; the last one is kept. A source without
     ///   delta (a plain folder) emits none and is enumerated in full each time.
     /// - An `Err` ends the run: the snapshot is not committed, what was stored is kept in a checkpoint.
@@ -45,8 +45,10 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// One step of a [`Source`]'s report.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "nearly every change is an upsert, and each is moved once")]
 pub enum Change {
-    /// What follows is a full enumeration, although a cursor was given.
+    /// What follows is a full enumeration, although a cursor was given. What was emitted before is forgotten; a service
+    /// may forget a cursor between two pages too.
     Reset,
     /// The item is there, in this state.
     Upsert(Item),
@@ -84,6 +86,7 @@ impl fmt::Display for Problem {
 }
 
 /// The bytes of one stream on their way.
+#[non_exhaustive]
 pub struct Content<'a> {
     /// Announced length in bytes, where known. The engine stores what arrives, whatever was announced.
     pub size: Option<u64>,

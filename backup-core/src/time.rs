@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: seconds and nanoseconds since 1970-01-01T00:00:00Z, without leap seconds; may lie before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Timestamp {
     seconds: i64,
     nanos: u32,
@@ -95,8 +97,10 @@ impl From<Timestamp> for SystemTime {
     /// Saturates at the epoch where the platform cannot express the time.
     fn from(time: Timestamp) -> Self {
         let whole = Duration::from_secs(time.seconds.unsigned_abs());
-        let base = if time.seconds >= 0 { UNIX_EPOCH.checked_add(whole) } else { UNIX_EPOCH.checked_sub(whole) };
-        base.and_then(|base| base.checked_add(Duration::from_nanos(u64::from(time.nanos)))).unwrap_or(UNIX_EPOCH)
+        let base =
+            if time.seconds >= 0 { UNIX_EPOCH.checked_add(whole) } else { UNIX_EPOCH.checked_sub(whole) };
+        base.and_then(|base| base.checked_add(Duration::from_nanos(u64::from(time.nanos))))
+            .unwrap_or(UNIX_EPOCH)
     }
 }
 
@@ -142,7 +146,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "2026", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z", "a-b-cT:::Z"] {
+        for text in
+            ["", "2026", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z", "a-b-cT:::Z"]
+        {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
     }

@@ -96,7 +96,10 @@ impl Keyring {
 
     fn key(&self, purpose: u16, epoch: u32) -> Result<&Secret> {
         self.keys.get(&(purpose, epoch)).ok_or_else(|| {
-            Error::new(ErrorKind::PermissionDenied, format!("the key slot gives no key for purpose {purpose}"))
+            Error::new(
+                ErrorKind::PermissionDenied,
+                format!("the key slot gives no key for purpose {purpose}"),
+            )
         })
     }
 

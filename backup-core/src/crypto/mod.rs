@@ -5,7 +5,9 @@ mod object;
 mod slot;
 
 pub(crate) use keyring::{Class, Keyring};
-pub(crate) use object::{HEADER_LEN, Header, ObjectKind, ObjectName, ObjectSealer, OpenedObject, SessionKeys, TAG_LEN};
+pub(crate) use object::{
+    HEADER_LEN, Header, ObjectKind, ObjectName, ObjectSealer, OpenedObject, SessionKeys, TAG_LEN,
+};
 pub use slot::KdfParams;
 pub(crate) use slot::{open_slot, seal_slot};
 
@@ -44,7 +46,8 @@ pub(crate) fn seal_in_place(
     from: usize,
 ) -> Result<()> {
     let cipher = XChaCha20Poly1305::new(key.expose().into());
-    let plaintext = buffer.get_mut(from..).ok_or_else(|| Error::bug("sealed range lies outside its buffer"))?;
+    let plaintext =
+        buffer.get_mut(from..).ok_or_else(|| Error::bug("sealed range lies outside its buffer"))?;
     let tag = cipher
         .encrypt_inout_detached(&XNonce::from(*nonce), aad, plaintext.into())
         .map_err(|_| Error::limit("plaintext is too long to seal"))?;

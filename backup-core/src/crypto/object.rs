@@ -66,7 +66,9 @@ impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KeySlot(id) => write!(f, "keys/{id}"),
-            Self::Pack(id) => write!(f, "pack/{:02x}/{id}", id.as_bytes().first().copied().unwrap_or_default()),
+            Self::Pack(id) => {
+                write!(f, "pack/{:02x}/{id}", id.as_bytes().first().copied().unwrap_or_default())
+            }
             Self::Segment(id) => write!(f, "segment/{id}"),
             Self::Snapshot(id) => write!(f, "snapshot/{id}"),
             Self::Log(number) => write!(f, "log/{number:016x}"),
@@ -114,7 +116,13 @@ impl SessionKeys {
             let mut wrap = Vec::with_capacity(usize::from(WRAP_LEN));
             wrap.raw(&nonce);
             wrap.raw(key.expose());
-            seal_in_place(ring.seal_key(class, epoch)?, &nonce, &wrap_aad(class, repo, epoch), &mut wrap, 24)?;
+            seal_in_place(
+                ring.seal_key(class, epoch)?,
+                &nonce,
+                &wrap_aad(class, repo, epoch),
+                &mut wrap,
+                24,
+            )?;
             let wrap = wrap.try_into().map_err(|_| Error::bug("wrapped key has another length"))?;
             Ok(WrappedKey { key, epoch, wrap })
         };
@@ -213,7 +221,12 @@ pub(crate) struct OpenedObject(ObjectCipher);
 
 impl OpenedObject {
     /// Checks a header against what the reader expects, unwraps the session key and derives the object's key.
-    pub(crate) fn open(repo: RepoId, ring: &Keyring, name: ObjectName, header: &[u8]) -> Result<(Self, Class)> {
+    pub(crate) fn open(
+        repo: RepoId,
+        ring: &Keyring,
+        name: ObjectName,
+        header: &[u8],
+    ) -> Result<(Self, Class)> {
         let damage = |how: &str| Error::corrupt(format!("object {how}")).with_item(name.to_string());
         let header: [u8; HEADER_LEN] = header
             .get(..HEADER_LEN)
@@ -249,7 +262,8 @@ impl OpenedObject {
         let session = open(ring.seal_key(class, epoch)?, &nonce, &wrap_aad(class, repo, epoch), wrapped)
             .map(zeroize::Zeroizing::new)
             .ok_or_else(|| damage("has a session key that does not unwrap"))?;
-        let session = Secret::new(session.as_slice().try_into().map_err(|_| damage("has a short session key"))?);
+        let session =
+            Secret::new(session.as_slice().try_into().map_err(|_| damage("has a short session key"))?);
         let salt: [u8; 32] = reader.array()?;
         let key = object_key(&session, &salt);
         if !equal(key_commitment(&key).expose(), &reader.array()?) {

@@ -49,7 +49,9 @@ impl KdfParams {
         let params = Self { memory_kib, passes, lanes };
         let weak = memory_kib < 64 << 10 || passes < 3;
         if weak || !params.is_bounded() {
-            return Err(Error::invalid("passphrase cost must be 64 MiB to 4 GiB, 3 to 16 passes, 1 to 64 lanes"));
+            return Err(Error::invalid(
+                "passphrase cost must be 64 MiB to 4 GiB, 3 to 16 passes, 1 to 64 lanes",
+            ));
         }
         Ok(params)
     }
@@ -76,7 +78,9 @@ impl KdfParams {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase, salt, key.as_mut())
-            .map_err(|error| Error::invalid("passphrase cannot be stretched").with_source(error.to_string()))?;
+            .map_err(|error| {
+                Error::invalid("passphrase cannot be stretched").with_source(error.to_string())
+            })?;
         Ok(Secret::new(*key))
     }
 }
@@ -116,7 +120,11 @@ pub(crate) fn seal_slot(
 }
 
 /// Tries a credential on a slot: the keyring, or `None` if the credential does not fit.
-pub(crate) fn open_slot(id: ObjectId, bytes: &[u8], credential: &Credential) -> Result<Option<(RepoId, Keyring)>> {
+pub(crate) fn open_slot(
+    id: ObjectId,
+    bytes: &[u8],
+    credential: &Credential,
+) -> Result<Option<(RepoId, Keyring)>> {
     let mut reader = Reader::new(bytes, "key slot");
     if bytes.len() > limits::KEY_SLOT_BYTES_MAX {
         return Err(reader.damage("is larger than the format allows"));
@@ -132,12 +140,19 @@ pub(crate) fn open_slot(id: ObjectId, bytes: &[u8], credential: &Credential) -> 
     let nonce: [u8; 24] = reader.array()?;
     let expected: [u8; 32] = reader.array()?;
     let kek = match (slot_type, credential) {
-        (PASSPHRASE, Credential::Passphrase(text)) if cost.is_bounded() => cost.stretch(text.expose(), &salt)?,
-        (PASSPHRASE, _) if !cost.is_bounded() => return Err(reader.damage("asks for more work than the format allows")),
+        (PASSPHRASE, Credential::Passphrase(text)) if cost.is_bounded() => {
+            cost.stretch(text.expose(), &salt)?
+        }
+        (PASSPHRASE, _) if !cost.is_bounded() => {
+            return Err(reader.damage("asks for more work than the format allows"));
+        }
         (RAW_KEY, Credential::RawKey(key)) => key.clone(),
         (PASSPHRASE | RAW_KEY, _) => return Ok(None),
         _ => {
-            return Err(Error::new(ErrorKind::NewerFormat, "key slot has a type that this version does not know"));
+            return Err(Error::new(
+                ErrorKind::NewerFormat,
+                "key slot has a type that this version does not know",
+            ));
         }
     };
     let slot_key = slot_key(&kek, &salt);

@@ -45,7 +45,8 @@ impl RepoConfig {
     fn decode(raw: &[u8]) -> Result<Self> {
         let mut r = Reader::new(raw, "repository settings");
         let repo = RepoId::from_bytes(r.array()?);
-        let chunks = ChunkSizes { min: r.u32()?, average: r.u32()?, max: r.u32()?, level: r.u8()? }.validate()?;
+        let chunks =
+            ChunkSizes { min: r.u32()?, average: r.u32()?, max: r.u32()?, level: r.u8()? }.validate()?;
         let node_target = r.u32()?;
         if !limits::NODE_TARGET_BYTES.contains(&node_target) {
             return Err(r.damage("have a tree node target out of bounds"));

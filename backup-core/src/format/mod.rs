@@ -38,7 +38,8 @@ pub(crate) fn write_envelope(out: &mut Vec<u8>, raw: &[u8], trailing: usize) -> 
     out.len32(raw.len());
     out.bytes32(stored);
     let unpadded = (out.len() + trailing) as u64;
-    let padding = usize::try_from(padme(unpadded) - unpadded).map_err(|_| Error::limit("object is too large"))?;
+    let padding =
+        usize::try_from(padme(unpadded) - unpadded).map_err(|_| Error::limit("object is too large"))?;
     out.resize(out.len() + padding, 0);
     Ok(())
 }
@@ -62,7 +63,9 @@ pub(crate) fn read_envelope(bytes: &[u8], what: &'static str) -> Result<Vec<u8>>
 /// Seals an object that is one envelope: segment, snapshot, log entry, checkpoint.
 pub(crate) fn seal_object(sealer: &ObjectSealer, raw: &[u8]) -> Result<Vec<u8>> {
     if (raw.len() + HEADER_LEN + ENVELOPE_HEAD_LEN + TAG_LEN) as u64 > limits::OBJECT_BYTES_MAX {
-        return Err(Error::limit("object is larger than the format allows").with_item(sealer.name().to_string()));
+        return Err(
+            Error::limit("object is larger than the format allows").with_item(sealer.name().to_string())
+        );
     }
     let mut bytes = Vec::with_capacity(HEADER_LEN + raw.len() / 2 + 1024);
     bytes.raw(&sealer.header().0);
@@ -88,7 +91,8 @@ mod tests {
     #[test]
     fn padme_gives_the_published_lengths() {
         // Figures of the paper's definition, computed by hand: E = floor(log2 L), S = floor(log2 E) + 1.
-        for (len, padded) in [(0, 0), (1, 1), (2, 2), (9, 10), (1000, 1024), (1025, 1088), (1 << 20, 1 << 20)] {
+        for (len, padded) in [(0, 0), (1, 1), (2, 2), (9, 10), (1000, 1024), (1025, 1088), (1 << 20, 1 << 20)]
+        {
             assert_eq!(padme(len), padded, "{len}");
         }
         for len in (2..1u64 << 26).step_by(99_991) {

@@ -34,8 +34,12 @@ impl FrameSpan {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        let span =
-            Self { part: reader.u32()?, offset: reader.u64()?, sealed_len: reader.u32()?, raw_len: reader.u32()? };
+        let span = Self {
+            part: reader.u32()?,
+            offset: reader.u64()?,
+            sealed_len: reader.u32()?,
+            raw_len: reader.u32()?,
+        };
         let fits = span.offset >= HEADER_LEN as u64
             && span.end() <= limits::PACK_BYTES_MAX
             && span.sealed_len as usize >= FRAME_HEAD_LEN + TAG_LEN
@@ -79,7 +83,10 @@ impl ChunkSpan {
         let frame = usize::try_from(span.frame).ok().and_then(|frame| frames.get(frame)).map(AsRef::as_ref);
         let end = u64::from(span.offset) + u64::from(span.len);
         match frame {
-            Some(frame) if end <= u64::from(frame.raw_len) && (1..=limits::CHUNK_BYTES_MAX).contains(&(span.len as usize)) => {
+            Some(frame)
+                if end <= u64::from(frame.raw_len)
+                    && (1..=limits::CHUNK_BYTES_MAX).contains(&(span.len as usize)) =>
+            {
                 Ok(span)
             }
             _ => Err(reader.damage("has a chunk outside its frame")),
@@ -112,10 +119,13 @@ pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -
     let codec = reader.u8()?;
     let raw_len = reader.u32()?;
     if raw_len != span.raw_len || raw_len as usize > limits::FRAME_BYTES_MAX {
-        return Err(reader.damage("has another length than its directory says").with_item(pack.name().to_string()));
+        return Err(reader
+            .damage("has another length than its directory says")
+            .with_item(pack.name().to_string()));
     }
     let stored = reader.take(reader.remaining())?;
-    compress::decompress(codec, stored, raw_len as usize).map_err(|error| error.with_item(pack.name().to_string()))
+    compress::decompress(codec, stored, raw_len as usize)
+        .map_err(|error| error.with_item(pack.name().to_string()))
 }
 
 /// Appends directory and footer to a pack that holds its header and frames.
@@ -125,7 +135,8 @@ pub(crate) fn close_pack(
     frames: &[FrameSpan],
     chunks: &[ChunkSpan],
 ) -> Result<()> {
-    let mut raw = Vec::with_capacity(8 + frames.len() * FrameSpan::ENCODED_LEN + chunks.len() * ChunkSpan::ENCODED_LEN);
+    let mut raw =
+        Vec::with_capacity(8 + frames.len() * FrameSpan::ENCODED_LEN + chunks.len() * ChunkSpan::ENCODED_LEN);
     raw.len32(frames.len());
     frames.iter().for_each(|frame| frame.write(&mut raw));
     raw.len32(chunks.len());

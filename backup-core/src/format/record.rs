@@ -136,7 +136,8 @@ impl Record {
         item.hard_link = self.hard_link.clone();
         item.attributes = self.attributes.clone();
         item.details = details;
-        item.streams = self.streams.iter().map(|(name, content)| Stream::new(name.clone(), Some(content.len))).collect();
+        item.streams =
+            self.streams.iter().map(|(name, content)| Stream::new(name.clone(), Some(content.len))).collect();
         item
     }
 
@@ -318,7 +319,8 @@ fn read_value(r: &mut Reader<'_>, depth: usize) -> Result<Value> {
         2 => Value::Int(i64::from_le_bytes(r.array()?)),
         3 => Value::Float(f64::from_bits(r.u64()?)),
         4 => {
-            let text = std::str::from_utf8(r.bytes32(max)?).map_err(|_| r.damage("have text that is not UTF-8"))?;
+            let text =
+                std::str::from_utf8(r.bytes32(max)?).map_err(|_| r.damage("have text that is not UTF-8"))?;
             Value::Text(text.to_owned())
         }
         5 => Value::Bytes(r.bytes32(max)?.to_vec()),
@@ -405,7 +407,11 @@ mod tests {
             ChunkRef { id: ChunkId::from_bytes([2; 32]), len: 6 },
         ];
         let content = ContentRef { len: 11, depth: 1, refs };
-        Record::new(&item, Some(content.clone()), vec![("content".into(), content), ("empty".into(), ContentRef::default())])
+        Record::new(
+            &item,
+            Some(content.clone()),
+            vec![("content".into(), content), ("empty".into(), ContentRef::default())],
+        )
     }
 
     #[test]
@@ -433,7 +439,10 @@ mod tests {
     fn name_keys_sort_like_names_and_give_the_id_back() {
         let names: [&[u8]; 6] = [b"a", b"a\0", b"a\0\x01", b"a\x01", b"ab", b"b"];
         let parent = ItemId::from("p");
-        let keys: Vec<_> = names.iter().map(|name| name_key::of(Some(&parent), &Name::from(*name), &"i\0d".into())).collect();
+        let keys: Vec<_> = names
+            .iter()
+            .map(|name| name_key::of(Some(&parent), &Name::from(*name), &"i\0d".into()))
+            .collect();
         assert!(keys.is_sorted());
         for key in &keys {
             assert_eq!(name_key::item_id(key, &name_key::below(Some(&parent))).unwrap(), "i\0d".into());

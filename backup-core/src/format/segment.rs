@@ -44,7 +44,9 @@ impl Segment {
         let base = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
         self.packs.push(info);
         self.frames.extend(frames.iter().map(|span| PackFrame { pack, span: *span }));
-        self.chunks.extend(chunks.iter().map(|chunk| ChunkSpan { frame: base.saturating_add(chunk.frame), ..*chunk }));
+        self.chunks.extend(
+            chunks.iter().map(|chunk| ChunkSpan { frame: base.saturating_add(chunk.frame), ..*chunk }),
+        );
     }
 
     pub(crate) fn sort(&mut self) {

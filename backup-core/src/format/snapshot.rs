@@ -164,7 +164,9 @@ impl Snapshot {
         self.items.write(&mut raw);
         self.names.write(&mut raw);
         let s = &self.stats;
-        for figure in [s.items, s.bytes, s.added, s.changed, s.removed, s.bytes_read, s.bytes_stored, s.problems] {
+        for figure in
+            [s.items, s.bytes, s.added, s.changed, s.removed, s.bytes_read, s.bytes_stored, s.problems]
+        {
             raw.u64(figure);
         }
         let listed = self.problems.get(..PROBLEMS_LISTED_MAX).unwrap_or(&self.problems);
@@ -199,7 +201,8 @@ impl Snapshot {
         };
         let created = r.time()?;
         let state = SnapshotState::read(&mut r)?;
-        let cursor = Some(Cursor::from(r.bytes32(limits::CURSOR_BYTES_MAX)?)).filter(|cursor| !cursor.is_empty());
+        let cursor =
+            Some(Cursor::from(r.bytes32(limits::CURSOR_BYTES_MAX)?)).filter(|cursor| !cursor.is_empty());
         let (items, names) = (Root::read(&mut r)?, Root::read(&mut r)?);
         let stats = SnapshotStats {
             items: r.u64()?,
@@ -226,13 +229,29 @@ impl Snapshot {
             labels.push((r.text16(LABEL_BYTES_MAX)?.to_owned(), r.text16(LABEL_BYTES_MAX)?.to_owned()));
         }
         r.finish()?;
-        Ok(Self { id, session, collection, parent, created, state, cursor, items, names, stats, problems, labels })
+        Ok(Self {
+            id,
+            session,
+            collection,
+            parent,
+            created,
+            state,
+            cursor,
+            items,
+            names,
+            stats,
+            problems,
+            labels,
+        })
     }
 }
 
 pub(crate) fn write_collection(out: &mut Vec<u8>, collection: &Collection) -> Result<()> {
     let (id, kind) = (collection.id.as_bytes(), collection.kind.as_bytes());
-    if id.is_empty() || id.len() > limits::COLLECTION_ID_BYTES_MAX || kind.len() > limits::COLLECTION_KIND_BYTES_MAX {
+    if id.is_empty()
+        || id.len() > limits::COLLECTION_ID_BYTES_MAX
+        || kind.len() > limits::COLLECTION_KIND_BYTES_MAX
+    {
         return Err(Error::invalid("collection id must have 1 to 1,024 bytes, its kind at most 64"));
     }
     out.bytes16(id);

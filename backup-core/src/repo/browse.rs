@@ -69,14 +69,24 @@ impl Browser {
     /// # Errors
     /// Damage, or what the store reports.
     pub async fn list_below(&self, id: Option<&ItemId>) -> Result<Listing> {
-        Ok(Listing { browser: self.clone(), prefix: name_key::below(id), after: None, buffer: Vec::new().into_iter() })
+        Ok(Listing {
+            browser: self.clone(),
+            prefix: name_key::below(id),
+            after: None,
+            buffer: Vec::new().into_iter(),
+        })
     }
 
     /// Bytes of a stream. Reads only the frames that the range touches.
     ///
     /// # Errors
     /// `NotFound` for an item or stream that is not there, `InvalidArgument` for a range outside the stream.
-    pub async fn read(&self, id: &ItemId, stream: &str, range: Option<Range<u64>>) -> Result<Content<'static>> {
+    pub async fn read(
+        &self,
+        id: &ItemId,
+        stream: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<Content<'static>> {
         let mut record = self.record(id).await?;
         if let Some(target) = record.hard_link.take() {
             record = self.record(&target).await?;
@@ -95,7 +105,8 @@ impl Browser {
         let (mut names, mut at) = (Vec::new(), Some(id.clone()));
         while let Some(id) = at.filter(|id| Some(id) != root.as_ref()) {
             if names.len() > limits::PATH_DEPTH_MAX {
-                return Err(Error::corrupt("an item lies deeper than any folder, or in itself").with_item(id.to_string()));
+                return Err(Error::corrupt("an item lies deeper than any folder, or in itself")
+                    .with_item(id.to_string()));
             }
             let record = self.record(&id).await?;
             names.push(record.name.to_string());
@@ -114,7 +125,8 @@ impl Browser {
             return Ok(None);
         }
         let id = name_key::item_id(&first.key, &prefix)?;
-        Ok(Some(id.clone()).filter(|_| kind_of(&first.value).is_some_and(crate::item::ItemKind::is_container)))
+        Ok(Some(id.clone())
+            .filter(|_| kind_of(&first.value).is_some_and(crate::item::ItemKind::is_container)))
     }
 
     /// The item at a path; none for the top of a snapshot with several top items.
@@ -229,6 +241,7 @@ pub(super) fn kind_of(value: &[u8]) -> Option<crate::item::ItemKind> {
 pub(super) fn stream_of(record: &Record, stream: &str) -> Result<ContentRef> {
     let found = record.streams.iter().find(|(name, _)| name == stream);
     found.map(|(_, content)| content.clone()).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("the item has no stream {stream:?}")).with_item(record.name.to_string())
+        Error::new(ErrorKind::NotFound, format!("the item has no stream {stream:?}"))
+            .with_item(record.name.to_string())
     })
 }

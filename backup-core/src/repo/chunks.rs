@@ -87,7 +87,8 @@ impl Inner {
         let frame = self.frame(class, location).await?;
         let (start, len) = (location.offset as usize, location.len as usize);
         let end = start.checked_add(len).filter(|end| *end <= frame.len());
-        let end = end.ok_or_else(|| Error::corrupt("a chunk lies outside its frame").with_item(id.to_string()))?;
+        let end =
+            end.ok_or_else(|| Error::corrupt("a chunk lies outside its frame").with_item(id.to_string()))?;
         let chunk = frame.slice(start..end);
         if chunk_id(self.ring.id_key(class)?, &chunk) != id {
             return Err(Error::corrupt("a chunk's content does not match its id").with_item(id.to_string()));
@@ -101,20 +102,21 @@ impl Inner {
             let pack = self.pack(class, location.pack)?;
             let span = location.frame;
             let name = pack.name();
-            let sealed = self.store.read(&name.key(), Some(span.offset..span.end())).await.map_err(|error| {
-                match error.kind() {
-                    ErrorKind::NotFound => {
-                        Error::new(ErrorKind::Missing, "a pack is gone").with_item(name.to_string())
+            let sealed =
+                self.store.read(&name.key(), Some(span.offset..span.end())).await.map_err(|error| {
+                    match error.kind() {
+                        ErrorKind::NotFound => {
+                            Error::new(ErrorKind::Missing, "a pack is gone").with_item(name.to_string())
+                        }
+                        // The index says that the range is there, so the object has been cut.
+                        ErrorKind::InvalidArgument => Error::corrupt("a pack is shorter than the index says")
+                            .with_item(name.to_string()),
+                        _ => error,
                     }
-                    // The index says that the range is there, so the object has been cut.
-                    ErrorKind::InvalidArgument => {
-                        Error::corrupt("a pack is shorter than the index says").with_item(name.to_string())
-                    }
-                    _ => error,
-                }
-            })?;
+                })?;
             if sealed.len() as u64 != u64::from(span.sealed_len) {
-                return Err(Error::corrupt("the store gave another length than asked for").with_item(name.to_string()));
+                return Err(Error::corrupt("the store gave another length than asked for")
+                    .with_item(name.to_string()));
             }
             self.count_read(sealed.len());
             self.env.run(move || open_frame(&pack, &span, &sealed).map(Bytes::from)).await
@@ -128,7 +130,9 @@ impl Inner {
             let name = ObjectName::Pack(info.id);
             match OpenedObject::open(self.id, &self.ring, name, &info.header.0)? {
                 (pack, found) if found == class => Ok(pack),
-                _ => Err(Error::corrupt("a chunk lies in a pack of another class").with_item(name.to_string())),
+                _ => {
+                    Err(Error::corrupt("a chunk lies in a pack of another class").with_item(name.to_string()))
+                }
             }
         })
     }

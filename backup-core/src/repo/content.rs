@@ -21,10 +21,18 @@ const READ_AHEAD: usize = 4;
 /// The bytes of `content` within `range`.
 pub(super) fn read(inner: Arc<Inner>, content: ContentRef, range: Range<u64>) -> Result<Content<'static>> {
     if range.start > range.end || range.end > content.len {
-        return Err(Error::invalid(format!("range lies outside the stream, which has {} bytes", content.len)));
+        return Err(Error::invalid(format!(
+            "range lies outside the stream, which has {} bytes",
+            content.len
+        )));
     }
     let size = range.end - range.start;
-    let walk = Walk { inner: Arc::clone(&inner), lists: vec![(content.depth, content.refs.into_iter())], at: 0, range };
+    let walk = Walk {
+        inner: Arc::clone(&inner),
+        lists: vec![(content.depth, content.refs.into_iter())],
+        at: 0,
+        range,
+    };
     let pieces: BoxStream<'static, Result<(ChunkRef, Range<u64>)>> =
         try_unfold(walk, async |mut walk| Ok(walk.next().await?.map(|piece| (piece, walk)))).boxed();
     let bytes = pieces
@@ -50,7 +58,9 @@ pub(super) async fn details(inner: &Arc<Inner>, content: Option<&ContentRef>) ->
 async fn fetch(inner: &Inner, chunk: ChunkRef, part: Range<u64>) -> Result<Bytes> {
     let bytes = inner.chunk(Class::Data, chunk.id).await?;
     if bytes.len() as u64 != chunk.len {
-        return Err(Error::corrupt("a chunk has another length than its item says").with_item(chunk.id.to_string()));
+        return Err(
+            Error::corrupt("a chunk has another length than its item says").with_item(chunk.id.to_string())
+        );
     }
     match (usize::try_from(part.start), usize::try_from(part.end)) {
         (Ok(start), Ok(end)) => Ok(bytes.slice(start..end)),

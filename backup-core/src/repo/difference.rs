@@ -46,7 +46,9 @@ impl Differences {
     /// # Errors
     /// Damage, or what the store reports.
     pub async fn next(&mut self) -> Result<Option<Difference>> {
-        let Some(tree::diff::Difference { before: old, after: new }) = self.diff.next(&*self.before.inner).await? else {
+        let Some(tree::diff::Difference { before: old, after: new }) =
+            self.diff.next(&*self.before.inner).await?
+        else {
             return Ok(None);
         };
         let old = Self::item(&self.before, old).await?;
@@ -84,6 +86,9 @@ impl Differences {
 
 impl fmt::Debug for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Differences").field("before", &self.before).field("after", &self.after).finish_non_exhaustive()
+        f.debug_struct("Differences")
+            .field("before", &self.before)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
     }
 }

@@ -73,7 +73,8 @@ impl State {
                 .with_item(ObjectName::Log(entry.number).to_string()));
         }
         let Event::Commit { snapshots, segments, .. } = entry.event else {
-            return Err(Error::corrupt("log has a second genesis").with_item(ObjectName::Log(entry.number).to_string()));
+            return Err(Error::corrupt("log has a second genesis")
+                .with_item(ObjectName::Log(entry.number).to_string()));
         };
         self.head = Head { number: entry.number, hash };
         self.snapshots.extend(snapshots);
@@ -129,11 +130,9 @@ impl Inner {
             return Err(Error::new(ErrorKind::NotARepository, "the log has no first entry"));
         };
         match entry {
-            LogEntry { number: 0, event: Event::Genesis(config), .. } if config.repo == self.id => Ok(State {
-                head: Head { number: 0, hash },
-                config,
-                ..State::empty()
-            }),
+            LogEntry { number: 0, event: Event::Genesis(config), .. } if config.repo == self.id => {
+                Ok(State { head: Head { number: 0, hash }, config, ..State::empty() })
+            }
             _ => Err(Error::corrupt("the first log entry does not create a repository")),
         }
     }
@@ -147,8 +146,11 @@ impl Inner {
             fresh.extend(state.apply(entry, hash)?);
         }
         if listed > state.head.number {
-            return Err(Error::new(ErrorKind::Missing, "a log entry is gone although it or later ones are listed")
-                .with_item(ObjectName::Log(state.head.number + 1).to_string()));
+            return Err(Error::new(
+                ErrorKind::Missing,
+                "a log entry is gone although it or later ones are listed",
+            )
+            .with_item(ObjectName::Log(state.head.number + 1).to_string()));
         }
         self.load_segments(&mut state.index, &fresh).await?;
         Ok(state)
@@ -185,7 +187,9 @@ impl Inner {
         let raw = open_object(self.id, &self.ring, name, &bytes)?;
         let entry = LogEntry::decode(&raw, &self.ring).map_err(|error| error.with_item(name.to_string()))?;
         if entry.number != number {
-            return Err(Error::corrupt("log entry has another number than its name").with_item(name.to_string()));
+            return Err(
+                Error::corrupt("log entry has another number than its name").with_item(name.to_string())
+            );
         }
         Ok(Some((entry, object_hash(&bytes))))
     }
@@ -216,7 +220,9 @@ impl Inner {
     }
 
     async fn load_segments(&self, index: &mut Index, segments: &[SegmentRef]) -> Result<()> {
-        let read = |segment: &SegmentRef| -> BoxFuture<'_, Result<Segment>> { Box::pin(self.read_segment(*segment)) };
+        let read = |segment: &SegmentRef| -> BoxFuture<'_, Result<Segment>> {
+            Box::pin(self.read_segment(*segment))
+        };
         let reads: Vec<_> = segments.iter().map(read).collect();
         let mut runs = stream::iter(reads).buffered(SEGMENT_READS);
         while let Some(run) = runs.next().await {
@@ -233,20 +239,22 @@ impl Inner {
         if run.chunks.len() as u64 == u64::from(segment.entries) {
             Ok(run)
         } else {
-            Err(Error::corrupt("segment has another number of entries than the log says").with_item(name.to_string()))
+            Err(Error::corrupt("segment has another number of entries than the log says")
+                .with_item(name.to_string()))
         }
     }
 
     /// Reads an object that the log names, and holds it against its length and hash there.
     pub(super) async fn read_named(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
         let bytes = self.store.read(&name.key(), None).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                Error::new(ErrorKind::Missing, "an object that the log names is gone").with_item(name.to_string())
-            }
+            ErrorKind::NotFound => Error::new(ErrorKind::Missing, "an object that the log names is gone")
+                .with_item(name.to_string()),
             _ => error,
         })?;
         if bytes.len() as u64 != object.len || object_hash(&bytes) != object.hash {
-            return Err(Error::corrupt("object is not the one that the log names").with_item(name.to_string()));
+            return Err(
+                Error::corrupt("object is not the one that the log names").with_item(name.to_string())
+            );
         }
         Ok(bytes)
     }
@@ -319,14 +327,18 @@ pub(super) async fn create(store: &dyn Store, name: ObjectName, bytes: Bytes) ->
     };
     match (store.read(&key, None).await, unsure) {
         (Ok(present), _) if present == bytes => Ok(Created::New),
-        (Ok(_), None) if matches!(name.kind(), ObjectKind::Log | ObjectKind::Checkpoint) => Ok(Created::AlreadyPresent),
+        (Ok(_), None) if matches!(name.kind(), ObjectKind::Log | ObjectKind::Checkpoint) => {
+            Ok(Created::AlreadyPresent)
+        }
         // Random names do not collide: bytes of somebody else under this one mean a broken or hostile store, or a
         // torn write, which must not be taken for the object.
         (Ok(_), Some(_)) if matches!(name.kind(), ObjectKind::Log) => {
             // Whether it is another writer's entry or a torn one of ours shows when it is read.
             Ok(Created::AlreadyPresent)
         }
-        (Ok(_), _) => Err(Error::corrupt("the store holds other bytes than were written").with_item(name.to_string())),
+        (Ok(_), _) => {
+            Err(Error::corrupt("the store holds other bytes than were written").with_item(name.to_string()))
+        }
         // It did not arrive: once more, and then the caller has to know.
         (Err(error), Some(_)) if error.kind() == ErrorKind::NotFound => store.create(&key, bytes).await,
         (Err(_), Some(first)) => Err(first),

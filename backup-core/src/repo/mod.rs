@@ -146,8 +146,7 @@ impl Repository {
 
         let keys = SessionKeys::generate(&env, id, &ring)?;
         let event = Event::Genesis(RepoConfig::new(id));
-        let entry =
-            LogEntry { number: 0, previous: ObjectHash::from_bytes([0; 32]), time: env.now(), event };
+        let entry = LogEntry { number: 0, previous: ObjectHash::from_bytes([0; 32]), time: env.now(), event };
         let sealer = keys.begin(&env, ObjectName::Log(0), Class::Meta)?;
         let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&ring)?)?);
         // The first log entry is what makes it a repository; a slot without it belongs to nobody.
@@ -176,21 +175,26 @@ impl Repository {
         slots.truncate(limits::KEY_SLOTS_MAX);
         let (mut failure, mut seen) = (None, false);
         for key in slots {
-            let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok()) else {
+            let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok())
+            else {
                 continue;
             };
             seen = true;
             let opened = match store.read(&key, None).await {
-                Ok(bytes) => open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str())),
+                Ok(bytes) => {
+                    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
+                }
                 Err(error) => Err(error),
             };
             match opened {
                 Ok(None) => {}
-                Ok(Some((id, ring))) => match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
-                    // A slot of a creation that lost a race opens, but the log is another repository's.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => failure = Some(error),
-                    other => return other,
-                },
+                Ok(Some((id, ring))) => {
+                    match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
+                        // A slot of a creation that lost a race opens, but the log is another repository's.
+                        Err(error) if error.kind() == ErrorKind::Corrupt => failure = Some(error),
+                        other => return other,
+                    }
+                }
                 // A damaged slot does not keep the others from opening.
                 Err(error) => failure = Some(error),
             }
@@ -202,7 +206,13 @@ impl Repository {
         })
     }
 
-    async fn load(store: Arc<dyn Store>, env: Env, id: RepoId, ring: Keyring, options: Options) -> Result<Self> {
+    async fn load(
+        store: Arc<dyn Store>,
+        env: Env,
+        id: RepoId,
+        ring: Keyring,
+        options: Options,
+    ) -> Result<Self> {
         let inner = Inner {
             store,
             env,
@@ -267,7 +277,6 @@ impl Repository {
     }
 
     /// A backup of a source; `run` starts it.
-    #[must_use]
     pub fn backup<'a>(&'a self, source: &'a dyn Source) -> BackupRun<'a> {
         BackupRun::new(self, source)
     }
@@ -289,13 +298,11 @@ impl Repository {
     }
 
     /// A restore of a snapshot; `run` starts it.
-    #[must_use]
     pub fn restore<'a>(&'a self, snapshot: SnapshotId, sink: &'a dyn crate::sink::Sink) -> RestoreRun<'a> {
         RestoreRun::new(self, snapshot, sink)
     }
 
     /// A check of the repository; `run` starts it.
-    #[must_use]
     pub fn verify(&self, level: VerifyLevel) -> VerifyRun<'_> {
         VerifyRun::new(self, level)
     }
@@ -303,7 +310,10 @@ impl Repository {
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repository").field("id", &self.inner.id).field("store", &self.inner.store).finish_non_exhaustive()
+        f.debug_struct("Repository")
+            .field("id", &self.inner.id)
+            .field("store", &self.inner.store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -331,7 +341,9 @@ impl Inner {
     async fn read_snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
         let state = self.state();
         let Some(named) = state.snapshots.iter().find(|snapshot| snapshot.id() == id) else {
-            return Err(Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string()));
+            return Err(
+                Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())
+            );
         };
         let name = ObjectName::Snapshot(id.into());
         let bytes = self.read_named(name, named.object).await?;

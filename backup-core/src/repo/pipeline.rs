@@ -167,7 +167,12 @@ fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
         sealed_len: u32::try_from(sealed.bytes.len()).ok()?,
         raw_len: u32::try_from(sealed.raw_len).ok()?,
     });
-    pack.chunks.extend(sealed.chunks.iter().map(|(id, offset, len)| ChunkSpan { id: *id, frame, offset: *offset, len: *len }));
+    pack.chunks.extend(sealed.chunks.iter().map(|(id, offset, len)| ChunkSpan {
+        id: *id,
+        frame,
+        offset: *offset,
+        len: *len,
+    }));
     pack.bytes.extend_from_slice(&sealed.bytes);
     pack.outstanding -= 1;
     pack.closing |= pack.bytes.len() - HEADER_LEN >= PACK_TARGET_BYTES;

@@ -13,7 +13,7 @@ use crate::format::record::{Record, name_key};
 use crate::id::SnapshotId;
 use crate::item::{Item, ItemId};
 use crate::limits;
-use crate::progress::{CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
 use crate::sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
 use crate::source::{Content, Problem};
 use crate::time::Timestamp;
@@ -28,7 +28,7 @@ pub struct RestoreRun<'a> {
     only: Vec<String>,
     except: Vec<String>,
     conflict: Conflict,
-    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    callback: Option<Callback<'a>>,
     token: CancelToken,
 }
 
@@ -135,7 +135,10 @@ impl<'a> RestoreRun<'a> {
 
 impl fmt::Debug for RestoreRun<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RestoreRun").field("snapshot", &self.snapshot).field("only", &self.only).finish_non_exhaustive()
+        f.debug_struct("RestoreRun")
+            .field("snapshot", &self.snapshot)
+            .field("only", &self.only)
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,7 +227,9 @@ impl<'a> Walk<'a, '_> {
                 Some(entry) => {
                     let id = name_key::item_id(&entry.key, &open.prefix)?;
                     if stack.len() > limits::PATH_DEPTH_MAX {
-                        return Err(Error::corrupt("folders are nested without end").with_item(id.to_string()));
+                        return Err(
+                            Error::corrupt("folders are nested without end").with_item(id.to_string())
+                        );
                     }
                     if let Some(open) = self.enter(id, &mut stack).await? {
                         stack.push(open);
@@ -322,11 +327,13 @@ impl<'a> Walk<'a, '_> {
         if let Some(target) = &linked {
             item.streams = target.to_item(item.id.clone(), crate::item::Attributes::new()).streams;
         }
-        let contents = Stored { inner: Arc::clone(&self.browser.inner), record: linked.as_ref().unwrap_or(record) };
+        let contents =
+            Stored { inner: Arc::clone(&self.browser.inner), record: linked.as_ref().unwrap_or(record) };
         let place = Place::new(parent, self.conflict, link.as_ref());
         match self.sink.put(&item, place, &contents).await {
             Ok(Placement { placed, action }) => {
-                let bytes = if action == Action::Skipped || link.is_some() { 0 } else { contents.record.size() };
+                let bytes =
+                    if action == Action::Skipped || link.is_some() { 0 } else { contents.record.size() };
                 match action {
                     Action::Created => self.report.created += 1,
                     Action::Replaced => self.report.replaced += 1,
@@ -351,7 +358,8 @@ impl<'a> Walk<'a, '_> {
 
     /// Remembers where a file with several links was put. `links` is the number of names, where the source says it.
     fn note_link(&mut self, holder: ItemId, placed: &Placed, record: &Record) {
-        let linked = record.hard_link.is_some() || record.attributes.get("links").and_then(crate::item::Value::as_int) > Some(1);
+        let linked = record.hard_link.is_some()
+            || record.attributes.get("links").and_then(crate::item::Value::as_int) > Some(1);
         if linked {
             self.links.entry(holder).or_insert_with(|| placed.clone());
         }

@@ -110,7 +110,8 @@ impl Session {
     /// Runs `work` and the pipeline side by side; the first failure of either ends both.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let receiver = lock(&self.receiver).take().ok_or_else(|| Error::bug("a session is driven twice"))?;
-        let pipeline = pipeline::run(&self.inner, &self.keys, &self.counters, Arc::clone(&self.stored), receiver);
+        let pipeline =
+            pipeline::run(&self.inner, &self.keys, &self.counters, Arc::clone(&self.stored), receiver);
         let work = async {
             let result = work.await;
             self.commands.lock().await.close_channel();
@@ -317,14 +318,19 @@ fn split(segment: Segment) -> Vec<Segment> {
     for (number, info) in segment.packs.iter().enumerate() {
         let mine = |frame: u32| segment.frames.get(frame as usize).is_some_and(|f| f.pack as usize == number);
         let first = segment.frames.iter().position(|frame| frame.pack as usize == number).unwrap_or_default();
-        let frames: Vec<_> = segment.frames.iter().filter(|f| f.pack as usize == number).map(|f| f.span).collect();
+        let frames: Vec<_> =
+            segment.frames.iter().filter(|f| f.pack as usize == number).map(|f| f.span).collect();
         let chunks: Vec<_> = segment
             .chunks
             .iter()
             .filter(|chunk| mine(chunk.frame))
-            .map(|chunk| crate::format::pack::ChunkSpan { frame: chunk.frame.saturating_sub(first as u32), ..*chunk })
+            .map(|chunk| crate::format::pack::ChunkSpan {
+                frame: chunk.frame.saturating_sub(first as u32),
+                ..*chunk
+            })
             .collect();
-        let full = runs.last().is_some_and(|run| run.chunks.len() + chunks.len() > limits::SEGMENT_ENTRIES_MAX);
+        let full =
+            runs.last().is_some_and(|run| run.chunks.len() + chunks.len() > limits::SEGMENT_ENTRIES_MAX);
         if full {
             runs.push(Segment::default());
         }

@@ -69,7 +69,8 @@ impl Staging {
 
     fn insert(&mut self, key: Vec<u8>, staged: Staged) -> Result<()> {
         // 64 bytes stand for the map's own cost.
-        self.active_bytes += key.len() + 64 + if let Step::Put(value) = &staged.step { value.len() } else { 0 };
+        self.active_bytes +=
+            key.len() + 64 + if let Step::Put(value) = &staged.step { value.len() } else { 0 };
         match self.active.entry(key) {
             Slot::Vacant(slot) => drop(slot.insert(staged)),
             Slot::Occupied(mut slot) => {
@@ -85,7 +86,12 @@ impl Staging {
         let mut block = Vec::with_capacity(BLOCK_BYTES + 4_096);
         for (key, staged) in std::mem::take(&mut self.active) {
             block.bytes16(&key);
-            block.u8(u8::from(staged.weak) << 4 | match staged.step { Step::Put(_) => 1, Step::Remove => 2, Step::Keep => 3 });
+            block.u8(u8::from(staged.weak) << 4
+                | match staged.step {
+                    Step::Put(_) => 1,
+                    Step::Remove => 2,
+                    Step::Keep => 3,
+                });
             if let Step::Put(value) = &staged.step {
                 block.bytes32(value);
             }
@@ -103,7 +109,8 @@ impl Staging {
 
     /// All steps in ascending order of keys, each key once.
     pub(super) fn into_sorted(self) -> Result<Sorted> {
-        let mut sources: Vec<Cursor> = self.runs.into_iter().map(|run| Cursor::Run(RunCursor::new(run))).collect();
+        let mut sources: Vec<Cursor> =
+            self.runs.into_iter().map(|run| Cursor::Run(RunCursor::new(run))).collect();
         sources.push(Cursor::Active(self.active.into_iter()));
         let mut heap = BinaryHeap::with_capacity(sources.len());
         for (age, source) in sources.iter_mut().enumerate() {
@@ -117,7 +124,8 @@ impl Staging {
 
 impl Run {
     fn push(&mut self, block: &mut Vec<u8>) -> Result<()> {
-        let packed = zstd::bulk::compress(block, ZSTD_LEVEL).map_err(|error| Error::bug("zstd failed").with_source(error))?;
+        let packed = zstd::bulk::compress(block, ZSTD_LEVEL)
+            .map_err(|error| Error::bug("zstd failed").with_source(error))?;
         self.blocks.push((block.len(), packed));
         block.clear();
         Ok(())
@@ -207,7 +215,8 @@ impl RunCursor {
     fn next(&mut self) -> Result<Option<(Vec<u8>, Staged)>> {
         if self.at >= self.block.len() {
             let Some((len, packed)) = self.blocks.next() else { return Ok(None) };
-            self.block = zstd::bulk::decompress(&packed, len).map_err(|error| Error::bug("zstd failed").with_source(error))?;
+            self.block = zstd::bulk::decompress(&packed, len)
+                .map_err(|error| Error::bug("zstd failed").with_source(error))?;
             self.at = 0;
         }
         let mut reader = Reader::new(self.block.get(self.at..).unwrap_or_default(), "staged run");

@@ -15,7 +15,7 @@ use crate::format::segment::PackInfo;
 use crate::format::snapshot::{Root, Snapshot};
 use crate::id::ChunkId;
 use crate::item::ItemId;
-use crate::progress::{CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
 use crate::tree::scan::Scan;
 use crate::tree::{self, Entries, TreeKind};
 
@@ -38,7 +38,7 @@ pub enum VerifyLevel {
 pub struct VerifyRun<'a> {
     repository: &'a Repository,
     level: VerifyLevel,
-    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    callback: Option<Callback<'a>>,
     token: CancelToken,
 }
 
@@ -140,7 +140,8 @@ struct Check<'a, 'r> {
 impl Check<'_, '_> {
     fn finding(&mut self, place: impl Into<String>, error: Error) -> Result<()> {
         // A store that cannot be reached says nothing about the objects in it.
-        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Unauthenticated) {
+        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Unauthenticated)
+        {
             return Err(error);
         }
         self.report.findings.push(Finding { place: place.into(), error });
@@ -219,12 +220,22 @@ impl Check<'_, '_> {
                 Entries::Leaf(entries) => (entries.len() as u64, entries.last().map(|entry| &entry.key)),
                 Entries::Inner(children) => {
                     let below = level.saturating_sub(1);
-                    open.extend(children.iter().map(|c| (below, c.id, Some(c.count), Some(c.last_key.clone()))));
-                    (children.iter().map(|child| child.count).sum(), children.last().map(|child| &child.last_key))
+                    open.extend(
+                        children.iter().map(|c| (below, c.id, Some(c.count), Some(c.last_key.clone()))),
+                    );
+                    (
+                        children.iter().map(|child| child.count).sum(),
+                        children.last().map(|child| &child.last_key),
+                    )
                 }
             };
-            if count.is_some_and(|count| count != found) || last_key.as_ref().is_some_and(|key| Some(key) != last) {
-                self.finding(format!("tree node {id}"), Error::corrupt("node is not what the one above it says"))?;
+            if count.is_some_and(|count| count != found)
+                || last_key.as_ref().is_some_and(|key| Some(key) != last)
+            {
+                self.finding(
+                    format!("tree node {id}"),
+                    Error::corrupt("node is not what the one above it says"),
+                )?;
             }
             if let (Entries::Leaf(entries), TreeKind::Items) = (&node.entries, tree) {
                 for entry in entries {
@@ -255,7 +266,9 @@ impl Check<'_, '_> {
             .await?;
         }
         match missing.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(id) => Err(Error::new(ErrorKind::Missing, "a chunk is in no segment").with_item(id.to_string())),
+            Some(id) => {
+                Err(Error::new(ErrorKind::Missing, "a chunk is in no segment").with_item(id.to_string()))
+            }
             None => Ok(()),
         }
     }
@@ -309,7 +322,8 @@ async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> 
                     let (start, end) = (chunk.offset as usize, chunk.offset as usize + chunk.len as usize);
                     let plain = frame.get(start..end).unwrap_or_default();
                     if chunk_id(shell.ring.id_key(class)?, plain) != chunk.id {
-                        return Err(Error::corrupt("a chunk's content does not match its id").with_item(chunk.id.to_string()));
+                        return Err(Error::corrupt("a chunk's content does not match its id")
+                            .with_item(chunk.id.to_string()));
                     }
                 }
             }

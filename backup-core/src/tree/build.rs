@@ -110,7 +110,11 @@ impl<'a> Builder<'a> {
         loop {
             let Some(open) = self.levels.get(usize::from(level)) else { return Ok(Root(None)) };
             let (entries, finished) = (open.entries, open.finished);
-            let nothing_above = self.levels.iter().skip(usize::from(level) + 1).all(|above| above.entries == 0 && above.finished == 0);
+            let nothing_above = self
+                .levels
+                .iter()
+                .skip(usize::from(level) + 1)
+                .all(|above| above.entries == 0 && above.finished == 0);
             if nothing_above && finished == 0 {
                 if entries == 0 {
                     return Ok(Root(None));
@@ -159,7 +163,14 @@ impl<'a> Builder<'a> {
         }
         while self.levels.len() <= usize::from(level) {
             let bytes = node::begin(self.tree, u8::try_from(self.levels.len()).unwrap_or(u8::MAX));
-            self.levels.push(Open { bytes, entries: 0, count: 0, last_key: Vec::new(), finished: 0, only: None });
+            self.levels.push(Open {
+                bytes,
+                entries: 0,
+                count: 0,
+                last_key: Vec::new(),
+                finished: 0,
+                only: None,
+            });
         }
         self.levels.get_mut(usize::from(level)).ok_or_else(|| Error::bug("tree level is missing"))
     }

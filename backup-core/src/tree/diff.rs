@@ -60,8 +60,12 @@ impl Diff {
                         }
                     }
                 }
-                (Front::Subtree { level, child }, _) => self.before.open(source, self.tree, level, &child).await?,
-                (_, Front::Subtree { level, child }) => self.after.open(source, self.tree, level, &child).await?,
+                (Front::Subtree { level, child }, _) => {
+                    self.before.open(source, self.tree, level, &child).await?
+                }
+                (_, Front::Subtree { level, child }) => {
+                    self.after.open(source, self.tree, level, &child).await?
+                }
                 (Front::Entry(old), Front::End) => {
                     self.before.skip();
                     return Ok(Some(Difference { before: Some(old), after: None }));
@@ -94,7 +98,8 @@ impl Diff {
 
 impl Side {
     fn new(root: Root) -> Self {
-        let root = root.0.map(|top| (top.level, Child { last_key: Vec::new(), id: top.id, count: top.count }));
+        let root =
+            root.0.map(|top| (top.level, Child { last_key: Vec::new(), id: top.id, count: top.count }));
         Self { stack: Vec::new(), root }
     }
 
@@ -128,7 +133,13 @@ impl Side {
         }
     }
 
-    async fn open(&mut self, source: &dyn NodeSource, tree: TreeKind, level: u8, child: &Child) -> Result<()> {
+    async fn open(
+        &mut self,
+        source: &dyn NodeSource,
+        tree: TreeKind,
+        level: u8,
+        child: &Child,
+    ) -> Result<()> {
         self.skip();
         self.stack.push((source.node(tree, level, child.id).await?, 0));
         Ok(())

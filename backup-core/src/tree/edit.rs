@@ -53,7 +53,8 @@ async fn edit(
 ) -> Result<Root> {
     let mut editor = Editor { builder: Builder::new(tree, boundary, sink), next: edits.next().await?, edits };
     if let Some(top) = root.0 {
-        let mut stack = vec![Level { node: source.node(tree, top.level, top.id).await?, at: 0, rightmost: true }];
+        let mut stack =
+            vec![Level { node: source.node(tree, top.level, top.id).await?, at: 0, rightmost: true }];
         while let Some(level) = stack.last_mut() {
             let node = Arc::clone(&level.node);
             match &node.entries {

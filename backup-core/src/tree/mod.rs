@@ -80,7 +80,12 @@ impl Boundary {
 }
 
 /// Finds the value of one key; reads one node per level.
-pub(crate) async fn find(source: &dyn NodeSource, tree: TreeKind, root: Root, key: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn find(
+    source: &dyn NodeSource,
+    tree: TreeKind,
+    root: Root,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>> {
     let Some(top) = root.0 else { return Ok(None) };
     let mut node = source.node(tree, top.level, top.id).await?;
     loop {

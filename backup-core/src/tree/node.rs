@@ -7,7 +7,8 @@ use crate::id::ChunkId;
 use crate::limits;
 
 /// Longest key: parent id and name with escapes, and item id, with their frames.
-const KEY_BYTES_MAX: usize = 2 + limits::ITEM_ID_BYTES_MAX + 2 * limits::NAME_BYTES_MAX + 2 + limits::ITEM_ID_BYTES_MAX;
+const KEY_BYTES_MAX: usize =
+    2 + limits::ITEM_ID_BYTES_MAX + 2 * limits::NAME_BYTES_MAX + 2 + limits::ITEM_ID_BYTES_MAX;
 pub(super) const HEAD_LEN: usize = 6;
 
 /// A key and its value.

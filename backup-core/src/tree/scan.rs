@@ -15,7 +15,12 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// Begins at the first key that is not below `start`.
-    pub(crate) async fn from(source: &'a dyn NodeSource, tree: TreeKind, root: Root, start: &[u8]) -> Result<Self> {
+    pub(crate) async fn from(
+        source: &'a dyn NodeSource,
+        tree: TreeKind,
+        root: Root,
+        start: &[u8],
+    ) -> Result<Self> {
         let mut scan = Self { source, tree, stack: Vec::new() };
         let Some(top) = root.0 else { return Ok(scan) };
         let mut node = source.node(tree, top.level, top.id).await?;

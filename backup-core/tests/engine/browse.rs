@@ -73,7 +73,9 @@ fn differences_are_named_by_what_happened() {
         .map(|difference| match difference {
             Difference::Added(item) => format!("+ {}", item.name),
             Difference::Removed(item) => format!("- {}", item.name),
-            Difference::Changed { before, after, content } => format!("{} > {} {content}", before.name, after.name),
+            Difference::Changed { before, after, content } => {
+                format!("{} > {} {content}", before.name, after.name)
+            }
             _ => String::new(),
         })
         .collect();

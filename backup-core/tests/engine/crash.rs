@@ -12,12 +12,15 @@ use super::*;
 fn life(store: &FaultyStore, source: &MemorySource) -> backup_core::Result<()> {
     block_on(async {
         let arc: Arc<dyn Store> = Arc::new(store.clone());
-        let repo = match Repository::open_with(Arc::clone(&arc), &key(), fresh_environment(), Options::default()).await {
-            Err(error) if error.kind() == ErrorKind::NotARepository => {
-                Repository::init_with(arc, &key(), fresh_environment(), Options::default()).await?
-            }
-            other => other?,
-        };
+        let repo =
+            match Repository::open_with(Arc::clone(&arc), &key(), fresh_environment(), Options::default())
+                .await
+            {
+                Err(error) if error.kind() == ErrorKind::NotARepository => {
+                    Repository::init_with(arc, &key(), fresh_environment(), Options::default()).await?
+                }
+                other => other?,
+            };
         repo.backup(source).run().await.map(drop)
     })
 }
@@ -39,9 +42,14 @@ fn check(store: &MemoryStore, committed: Option<&[u64]>, context: &str) {
             assert!(report.is_sound(), "{context}: {:?}", report.findings);
             if let Some(rounds) = rounds.filter(|rounds| !rounds.is_empty()) {
                 let files = files(&restored(&repo));
-                let found = files.iter().find(|(path, _)| path.ends_with("a.txt")).map(|(_, bytes)| bytes.clone());
-                let allowed: Vec<_> = rounds.iter().map(|round| Some(format!("alpha {round}").into_bytes())).collect();
-                assert!(allowed.contains(&found), "{context}: restored {found:?}, expected one of {rounds:?}");
+                let found =
+                    files.iter().find(|(path, _)| path.ends_with("a.txt")).map(|(_, bytes)| bytes.clone());
+                let allowed: Vec<_> =
+                    rounds.iter().map(|round| Some(format!("alpha {round}").into_bytes())).collect();
+                assert!(
+                    allowed.contains(&found),
+                    "{context}: restored {found:?}, expected one of {rounds:?}"
+                );
             }
         }
     }
@@ -147,7 +155,12 @@ fn after_a_store_failure_the_next_run_uploads_only_what_had_not_arrived() {
     let source = MemorySource::new("memory:upload").with_concurrency(1).with_piece_bytes(1 << 20);
     source.put_folder("root", None, "root");
     for number in 0..60 {
-        source.put_file(&format!("f{number:02}"), Some("root"), format!("f{number:02}"), noise(1 << 20, number));
+        source.put_file(
+            &format!("f{number:02}"),
+            Some("root"),
+            format!("f{number:02}"),
+            noise(1 << 20, number),
+        );
     }
     let memory = MemoryStore::new();
     let repo = init(&memory);

@@ -52,7 +52,7 @@ fn every_bit_of_a_small_repository_is_guarded() {
     assert!(!noticed(&store, &expected, "untouched"));
     let objects: Vec<_> = store.objects().into_iter().collect();
     let flips: usize = objects.iter().map(|(_, bytes)| bytes.len() * 8).sum();
-    let harmless = std::sync::atomic::AtomicUsize::new(0);
+    let harmless = AtomicUsize::new(0);
     // Two threads: each takes every other bit.
     std::thread::scope(|scope| {
         for thread in 0..2 {
@@ -65,7 +65,7 @@ fn every_bit_of_a_small_repository_is_guarded() {
                         let fork = store.fork();
                         fork.overwrite(key.clone(), bad.into());
                         if !noticed(&fork, expected, &format!("{key} bit {bit}")) {
-                            harmless.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            harmless.fetch_add(1, Ordering::Relaxed);
                             println!("harmless: {key} bit {bit}");
                         }
                     }
@@ -101,7 +101,8 @@ fn every_swap_removal_renaming_and_foreign_object_is_noticed() {
     for (key, bytes) in &objects {
         let gone = MemoryStore::new();
         objects.iter().filter(|(k, _)| k != key).for_each(|(k, b)| gone.overwrite(k.clone(), b.clone()));
-        let newest_log = key.as_str().starts_with("log/") && !objects.iter().any(|(k, _)| k > key && k.as_str().starts_with("log/"));
+        let newest_log = key.as_str().starts_with("log/")
+            && !objects.iter().any(|(k, _)| k > key && k.as_str().starts_with("log/"));
         if !newest_log {
             assert!(noticed(&gone, &expected, &format!("{key} gone")), "{key} gone");
         }
@@ -114,7 +115,10 @@ fn every_swap_removal_renaming_and_foreign_object_is_noticed() {
             if other_key != key {
                 let fork = store.fork();
                 fork.overwrite(key.clone(), other_bytes.clone());
-                assert!(noticed(&fork, &expected, &format!("{key} holds {other_key}")), "{key} holds {other_key}");
+                assert!(
+                    noticed(&fork, &expected, &format!("{key} holds {other_key}")),
+                    "{key} holds {other_key}"
+                );
             }
         }
         for foreign in other.objects().into_values() {
@@ -190,7 +194,14 @@ fn a_listing_that_lies_costs_nothing_but_work() {
 #[test]
 fn a_listing_that_shows_what_is_not_there_is_refused_or_ignored() {
     let (store, expected) = small();
-    for name in ["log/junk", "log/zzzzzzzzzzzzzzzz", "keys/junk", "checkpoint/junk", "other/x", "checkpoint/00000000000000ff"] {
+    for name in [
+        "log/junk",
+        "log/zzzzzzzzzzzzzzzz",
+        "keys/junk",
+        "checkpoint/junk",
+        "other/x",
+        "checkpoint/00000000000000ff",
+    ] {
         let fork = store.fork();
         fork.overwrite(Key::new(name).unwrap(), Bytes::from_static(b"junk"));
         let repo = open(&fork).unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -209,7 +220,12 @@ fn a_wrong_key_or_passphrase_is_told_from_damage() {
     let right = Credential::passphrase("right");
     block_on(Repository::init_with(Arc::new(store.clone()), &right, environment(1), options)).unwrap();
     let open = |credential: &Credential| {
-        block_on(Repository::open_with(Arc::new(store.clone()), credential, environment(2), Options::default()))
+        block_on(Repository::open_with(
+            Arc::new(store.clone()),
+            credential,
+            environment(2),
+            Options::default(),
+        ))
     };
     assert!(open(&right).is_ok());
     for wrong in [Credential::passphrase("Right"), Credential::passphrase(""), Credential::raw_key([7; 32])] {
@@ -218,7 +234,8 @@ fn a_wrong_key_or_passphrase_is_told_from_damage() {
         assert_eq!(error.to_string(), "no key slot opens with this passphrase or key");
     }
     assert_eq!(super::open(&MemoryStore::new()).unwrap_err().kind(), ErrorKind::NotARepository);
-    let again = block_on(Repository::init_with(Arc::new(store.clone()), &right, environment(3), Options::default()));
+    let again =
+        block_on(Repository::init_with(Arc::new(store.clone()), &right, environment(3), Options::default()));
     assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
@@ -245,7 +262,8 @@ fn a_slot_that_asks_for_endless_work_is_refused_at_once() {
     options.kdf = KdfParams::dangerous_fast();
     let right = Credential::passphrase("right");
     block_on(Repository::init_with(Arc::new(store.clone()), &right, environment(1), options)).unwrap();
-    let (key, bytes) = store.objects().into_iter().find(|(key, _)| key.as_str().starts_with("keys/")).unwrap();
+    let (key, bytes) =
+        store.objects().into_iter().find(|(key, _)| key.as_str().starts_with("keys/")).unwrap();
     for (offset, value) in [(24, u32::MAX), (28, u32::MAX), (32, u32::MAX), (24, 0), (28, 0), (32, 0)] {
         let mut bad = bytes.to_vec();
         bad[offset..offset + 4].copy_from_slice(&value.to_le_bytes());

@@ -106,7 +106,10 @@ fn the_cursor_does_not_move_past_an_item_that_failed() {
     source.inject("a", "content", ReadFault::Open(ErrorKind::Unavailable), 1);
     let report = backup(&repo, &source);
     assert_eq!(report.state, SnapshotState::Incomplete);
-    assert_eq!(restored(&repo).content("root/docs/a.txt").or(restored(&repo).content("docs/a.txt")).unwrap(), "alpha");
+    assert_eq!(
+        restored(&repo).content("root/docs/a.txt").or(restored(&repo).content("docs/a.txt")).unwrap(),
+        "alpha"
+    );
     source.take_opened();
     let report = backup_whole(&repo, &source);
     assert_eq!(source.take_opened(), [("a".into(), "content".to_owned())], "b is known by its tag");
@@ -158,7 +161,12 @@ fn many(id: &str) -> MemorySource {
     let source = MemorySource::new(id).with_concurrency(1);
     source.put_folder("root", None, "root");
     for number in 0..40 {
-        source.put_file(&format!("f{number:02}"), Some("root"), format!("f{number:02}"), noise(200_000, number));
+        source.put_file(
+            &format!("f{number:02}"),
+            Some("root"),
+            format!("f{number:02}"),
+            noise(200_000, number),
+        );
     }
     source
 }

@@ -1,5 +1,7 @@
 //! The engine over its seams: what goes in comes out, costs what changed, and nothing hostile goes unnoticed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
+
 mod browse;
 mod crash;
 mod hostile;
@@ -13,8 +15,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use backup_core::store::MemoryStore;
 use backup_core::testkit::environment;
 use backup_core::{
-    BackupReport, Change, Collection, Content, Credential, Cursor, Item, MemorySink, MemorySource, Options, Repository,
-    SnapshotState, Source, Store,
+    BackupReport, Change, Collection, Content, Credential, Cursor, Item, MemorySink, MemorySource, Options,
+    Repository, SnapshotState, Source, Store,
 };
 use futures_core::stream::BoxStream;
 use futures_executor::block_on;
@@ -70,7 +72,9 @@ fn restored(repo: &Repository) -> MemorySink {
 fn files(sink: &MemorySink) -> Vec<(String, Vec<u8>)> {
     let tree = sink.tree();
     let files = tree.iter().filter(|(_, restored)| !restored.item.kind.is_container());
-    files.map(|(path, r)| (path.clone(), r.streams.get("content").cloned().unwrap_or_default().to_vec())).collect()
+    files
+        .map(|(path, r)| (path.clone(), r.streams.get("content").cloned().unwrap_or_default().to_vec()))
+        .collect()
 }
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {

@@ -12,10 +12,14 @@ fn everything_about_an_item_comes_back() {
     source.put_folder("root", None, "root");
     let mut item = Item::new(&b"id\0\xff"[..], Some("root".into()), &b"na\0me\xfe"[..], ItemKind::MESSAGE);
     item.times = Times::new(Some(Timestamp::new(-5, 999)), Some(Timestamp::new(1 << 34, 1)));
-    item.attributes = Attributes::from([("mode".to_owned(), Value::Int(0o4755)), ("sparse".to_owned(), Value::Bool(true))]);
+    item.attributes =
+        Attributes::from([("mode".to_owned(), Value::Int(0o4755)), ("sparse".to_owned(), Value::Bool(true))]);
     item.details = Attributes::from([
         ("subject".to_owned(), Value::Text("Grüße".into())),
-        ("to".to_owned(), Value::List(vec![Value::Text("a@example.org".into()), Value::Text("b@example.org".into())])),
+        (
+            "to".to_owned(),
+            Value::List(vec![Value::Text("a@example.org".into()), Value::Text("b@example.org".into())]),
+        ),
     ]);
     source.put(item.clone(), [("mime", "MIME"), ("version/1.0", ""), ("version/2.0", "two")]);
     let repo = init(&MemoryStore::new());
@@ -85,7 +89,11 @@ fn hard_links_come_back_as_links_and_stand_alone_when_their_holder_is_left_out()
     let without = links("holder");
     assert_eq!(without.len(), 2);
     assert_eq!(without.iter().filter(|(_, link, _)| link.is_some()).count(), 1, "{without:?}");
-    assert!(without.iter().any(|(_, link, content)| link.is_none() && content.as_deref() == Some(b"shared bytes")));
+    assert!(
+        without
+            .iter()
+            .any(|(_, link, content)| link.is_none() && content.as_deref() == Some(b"shared bytes"))
+    );
 }
 
 #[test]

@@ -41,7 +41,12 @@ impl Source for Simulated {
         }
         let root = Item::new("root", None, "root", ItemKind::FOLDER);
         let folders = (0..FOLDERS).map(|number| {
-            Item::new(format!("01FOLDER{number:08X}"), Some("root".into()), format!("folder {number}"), ItemKind::FOLDER)
+            Item::new(
+                format!("01FOLDER{number:08X}"),
+                Some("root".into()),
+                format!("folder {number}"),
+                ItemKind::FOLDER,
+            )
         });
         let items = (0..ITEMS).map(|number| Self::item(number, 0));
         let all = std::iter::once(root).chain(folders).chain(items).map(|item| Ok(Change::Upsert(item)));
@@ -49,7 +54,12 @@ impl Source for Simulated {
     }
 
     async fn open<'a>(&'a self, item: &'a Item, _: &'a str) -> Result<Content<'a>> {
-        let number = item.name.as_bytes().iter().filter(|b| b.is_ascii_digit()).fold(0u64, |n, d| n * 10 + u64::from(d - b'0'));
+        let number = item
+            .name
+            .as_bytes()
+            .iter()
+            .filter(|b| b.is_ascii_digit())
+            .fold(0u64, |n, d| n * 10 + u64::from(d - b'0'));
         // Contents repeat, as in a drive with many copies; what is measured here is the cost of the trees.
         Ok(Content::from_bytes((number % 1_000).to_le_bytes().to_vec()))
     }
@@ -80,6 +90,7 @@ fn a_hundred_changes_among_a_million_items_cost_a_hundred_changes() {
     // three levels above the leaves, most of whose nodes all paths share.
     assert!(reads < 100 * 2 + 150, "{reads} reads");
 
-    let differences = block_on(async { repo.diff(first.snapshot, second.snapshot).await?.collect().await }).unwrap();
+    let differences =
+        block_on(async { repo.diff(first.snapshot, second.snapshot).await?.collect().await }).unwrap();
     assert_eq!(differences.len(), 100);
 }

@@ -29,7 +29,11 @@ struct Streams {
 impl Run<'_> {
     /// Reads an item as far as it is not known. Only what concerns the whole run is an error.
     pub(super) async fn read_item(&self, item: Item) -> Result<Outcome> {
-        if let Err(error) = item.validate().and_then(|()| check_attributes(&item.attributes)).and_then(|()| check_attributes(&item.details)) {
+        if let Err(error) = item
+            .validate()
+            .and_then(|()| check_attributes(&item.attributes))
+            .and_then(|()| check_attributes(&item.details))
+        {
             return Ok(self.failed(&item, error));
         }
         let base = self.record(self.bases.items(), &item).await?;
@@ -58,7 +62,8 @@ impl Run<'_> {
         };
         let mut record = Record::new(&item, details, streams.contents);
         record.inconsistent = streams.doubt.is_some();
-        let problem = streams.doubt.map(|error| Problem::new(Some(item.id.clone()), item.name.to_string(), error));
+        let problem =
+            streams.doubt.map(|error| Problem::new(Some(item.id.clone()), item.name.to_string(), error));
         let step = if base.as_ref() == Some(&record) {
             Step::Keep
         } else {

@@ -122,7 +122,8 @@ impl Edits for ItemEdits<'_> {
                 (old, Step::Put(value)) => {
                     let new = Record::decode(&value)?;
                     self.rename(&id, old.as_ref(), Some(&new))?;
-                    self.stats.bytes = (self.stats.bytes + new.size()).saturating_sub(old.as_ref().map_or(0, Record::size));
+                    self.stats.bytes =
+                        (self.stats.bytes + new.size()).saturating_sub(old.as_ref().map_or(0, Record::size));
                     match old {
                         None => self.stats.added += 1,
                         Some(_) => self.stats.changed += 1,

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::FutureExt;
 
 use super::session::Session;
 use super::staging::{Staging, Step};
@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
 use crate::id::SnapshotId;
 use crate::item::{Collection, Cursor, Item, ItemId};
-use crate::progress::{CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
 
@@ -37,7 +37,7 @@ const FAILURES_IN_A_ROW_MAX: u32 = 32;
 pub struct BackupRun<'a> {
     repository: &'a Repository,
     source: &'a dyn Source,
-    callback: Option<Box<dyn FnMut(&Progress) -> Control + Send + 'a>>,
+    callback: Option<Callback<'a>>,
     token: CancelToken,
     labels: Vec<(String, String)>,
     full: bool,
@@ -139,7 +139,10 @@ impl<'a> BackupRun<'a> {
 
 impl fmt::Debug for BackupRun<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackupRun").field("source", &self.source).field("full", &self.full).finish_non_exhaustive()
+        f.debug_struct("BackupRun")
+            .field("source", &self.source)
+            .field("full", &self.full)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,7 +234,8 @@ impl<'a> Run<'a> {
 
     /// Takes all changes and reads what they call for.
     async fn collect(&self, findings: &mut Findings) -> Result<()> {
-        let since = self.bases.snapshot.as_ref().and_then(|snapshot| snapshot.cursor.as_ref()).filter(|_| !self.full);
+        let since =
+            self.bases.snapshot.as_ref().and_then(|snapshot| snapshot.cursor.as_ref()).filter(|_| !self.full);
         findings.full = since.is_none();
         self.phase(Phase::Transferring)?;
         let mut changes = self.source.changes(since).fuse();
@@ -326,7 +330,8 @@ impl<'a> Run<'a> {
             ErrorKind::NotFound | ErrorKind::SourceMismatch => {}
             _ => findings.hold_cursor = true,
         }
-        findings.failures_in_a_row = if problem.error.is_retryable() { findings.failures_in_a_row + 1 } else { 0 };
+        findings.failures_in_a_row =
+            if problem.error.is_retryable() { findings.failures_in_a_row + 1 } else { 0 };
         if findings.failures_in_a_row > FAILURES_IN_A_ROW_MAX {
             return Err(problem.error);
         }
@@ -344,14 +349,17 @@ impl<'a> Run<'a> {
         self.stage_subtrees(&mut findings).await?;
         let base = self.bases.snapshot.as_ref();
         let bytes = base.map_or(0, |snapshot| snapshot.stats.bytes);
-        let merged = self.merge(findings.staging, mode, self.bases.items(), self.bases.names(), bytes).await?;
+        let merged =
+            self.merge(findings.staging, mode, self.bases.items(), self.bases.names(), bytes).await?;
         let held = base.and_then(|snapshot| snapshot.cursor.clone());
         // With the old cursor the source names the failed items again; what went well is recognised by its tag.
         let cursor = if findings.hold_cursor { held.filter(|_| !findings.full) } else { findings.cursor };
-        let state = if findings.problems.is_empty() { SnapshotState::Complete } else { SnapshotState::Incomplete };
+        let state =
+            if findings.problems.is_empty() { SnapshotState::Complete } else { SnapshotState::Incomplete };
         let mut stats = merged.stats;
         stats.problems = findings.problems.len() as u64;
-        let (snapshot, stats) = self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
+        let (snapshot, stats) =
+            self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
         self.phase(Phase::Done)?;
         Ok(BackupReport { snapshot, state, stats, problems: findings.problems })
     }
@@ -365,9 +373,16 @@ impl<'a> Run<'a> {
         let (items, names) = base.map_or((Root(None), Root(None)), |base| (base.items, base.names));
         let bytes = base.map_or(0, |base| base.stats.bytes);
         let merged = self.merge(findings.staging, Mode::PutsOnly, items, names, bytes).await?;
-        self.store_snapshot(SnapshotState::Checkpoint, None, merged.items, merged.names, merged.stats, &findings.problems)
-            .await
-            .map(drop)
+        self.store_snapshot(
+            SnapshotState::Checkpoint,
+            None,
+            merged.items,
+            merged.names,
+            merged.stats,
+            &findings.problems,
+        )
+        .await
+        .map(drop)
     }
 
     async fn store_snapshot(
@@ -392,7 +407,10 @@ impl<'a> Run<'a> {
             items,
             names,
             stats,
-            problems: problems.iter().map(|problem| RecordedProblem::new(&problem.place, &problem.error)).collect(),
+            problems: problems
+                .iter()
+                .map(|problem| RecordedProblem::new(&problem.place, &problem.error))
+                .collect(),
             labels: self.labels.clone(),
         };
         self.session.commit(Some(snapshot)).await?;
