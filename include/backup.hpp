@@ -1,0 +1,380 @@
+/*
+ * Embeddable backup engine: C++17 over backup.h. Header only; link the same library.
+ *
+ * Handles are move-only objects that free themselves. Failures throw backup::Error. Callbacks may throw anything: the
+ * operation is then canceled, and the exception goes on from the call once no C code is on the stack. The rules on
+ * threads are those of backup.h: const member functions may be called by several threads at once.
+ */
+#ifndef BACKUP_HPP
+#define BACKUP_HPP
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "backup.h"
+
+namespace backup {
+
+namespace detail {
+
+/* Frees a handle with the C function of its type. */
+template <typename T, void (*release)(T *)>
+struct Release {
+  void operator()(T *handle) const noexcept { release(handle); }
+};
+
+template <typename T, void (*release)(T *)>
+using Handle = std::unique_ptr<T, Release<T, release>>;
+
+/* Where a C function puts a new handle. */
+template <typename T, void (*release)(T *)>
+class Out {
+ public:
+  explicit Out(Handle<T, release> &handle) noexcept : handle_(handle) {}
+  Out(const Out &) = delete;
+  Out &operator=(const Out &) = delete;
+  ~Out() {
+    if (raw_ != nullptr) handle_.reset(raw_);
+  }
+  operator T **() noexcept { return &raw_; }
+
+ private:
+  Handle<T, release> &handle_;
+  T *raw_ = nullptr;
+};
+
+template <typename T, void (*release)(T *)>
+Out<T, release> out(Handle<T, release> &handle) noexcept {
+  return Out<T, release>(handle);
+}
+
+template <typename T>
+T sized() noexcept {
+  T value{};
+  value.struct_size = static_cast<std::uint32_t>(sizeof(T));
+  return value;
+}
+
+inline std::string text(const char *text) { return text != nullptr ? std::string(text) : std::string(); }
+
+}  // namespace detail
+
+/* A failure of the library: `what()` is one line. */
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const backup_error *error)
+      : std::runtime_error(detail::text(backup_error_message(error))),
+        code_(backup_error_code(error)),
+        retryable_(backup_error_retryable(error) != 0),
+        retry_after_(backup_error_retry_after_ms(error)),
+        texts_(std::make_shared<const std::array<std::string, 3>>(std::array<std::string, 3>{
+            detail::text(backup_error_hint(error)), detail::text(backup_error_item(error)),
+            detail::text(backup_error_detail(error))})) {}
+
+  /* A BACKUP_CODE_ number; newer libraries may have more of them. */
+  [[nodiscard]] std::uint32_t code() const noexcept { return code_; }
+  /* What can be done about it. */
+  [[nodiscard]] const std::string &hint() const noexcept { return (*texts_)[0]; }
+  /* The path, id or object that it is about, or nothing. */
+  [[nodiscard]] const std::string &item() const noexcept { return (*texts_)[1]; }
+  /* The message with all causes, for a log. */
+  [[nodiscard]] const std::string &detail() const noexcept { return (*texts_)[2]; }
+  /* How long the other side asked to wait; zero if it did not say. */
+  [[nodiscard]] std::chrono::milliseconds retry_after() const noexcept { return retry_after_; }
+  [[nodiscard]] bool retryable() const noexcept { return retryable_; }
+
+ private:
+  std::uint32_t code_;
+  bool retryable_;
+  std::chrono::milliseconds retry_after_;
+  std::shared_ptr<const std::array<std::string, 3>> texts_; /* copying an exception must not throw */
+};
+
+namespace detail {
+
+inline void check(backup_error *error) {
+  const Handle<backup_error, backup_error_free> owned(error);
+  if (owned) throw Error(owned.get());
+}
+
+}  // namespace detail
+
+/* Names and values; a name may occur several times. */
+using Options = std::vector<std::pair<std::string, std::string>>;
+using Progress = backup_progress;
+/* Return false to cancel. */
+using OnProgress = std::function<bool(const Progress &)>;
+
+enum class Conflict : std::uint32_t {
+  skip = BACKUP_CONFLICT_SKIP,
+  replace = BACKUP_CONFLICT_REPLACE,
+  keep_both = BACKUP_CONFLICT_KEEP_BOTH
+};
+enum class Level : std::uint32_t { structure = BACKUP_LEVEL_STRUCTURE, every_byte = BACKUP_LEVEL_EVERY_BYTE };
+
+struct Problem {
+  std::uint32_t code;
+  std::string place;
+  std::string message;
+};
+
+struct BackupResult {
+  backup_result figures;
+  std::vector<Problem> problems;
+  [[nodiscard]] std::string snapshot() const { return figures.snapshot; }
+  [[nodiscard]] bool complete() const noexcept { return figures.state == BACKUP_STATE_COMPLETE; }
+};
+
+struct RestoreResult {
+  backup_restore_result figures;
+  std::vector<Problem> problems;
+};
+
+struct VerifyResult {
+  backup_verify_result figures;
+  std::vector<Problem> findings;
+  [[nodiscard]] bool sound() const noexcept { return figures.sound != 0; }
+};
+
+struct Snapshot {
+  std::string id;
+  std::string collection;
+  std::string kind;
+  std::chrono::system_clock::time_point created;
+  bool complete;
+};
+
+namespace detail {
+
+using OptionsHandle = Handle<backup_options, backup_options_free>;
+using ProblemsHandle = Handle<backup_problems, backup_problems_free>;
+
+inline OptionsHandle options(const Options &entries) {
+  OptionsHandle handle;
+  if (entries.empty()) return handle;
+  check(backup_options_new(out(handle)));
+  for (const auto &[key, value] : entries) check(backup_options_add(handle.get(), key.c_str(), value.c_str()));
+  return handle;
+}
+
+inline std::vector<Problem> problems(const ProblemsHandle &list) {
+  std::vector<Problem> all;
+  const std::uint64_t count = backup_problems_count(list.get());
+  for (std::uint64_t i = 0; i < count; i++) {
+    auto problem = sized<backup_problem>();
+    check(backup_problems_at(list.get(), i, &problem));
+    all.push_back({problem.code, text(problem.place), text(problem.message)});
+  }
+  return all;
+}
+
+/* A C++ callback that C can call: exceptions are kept until the C frames are gone. */
+class Thunk {
+ public:
+  explicit Thunk(const OnProgress &callback) noexcept : callback_(callback) {}
+  [[nodiscard]] backup_progress_fn function() const noexcept { return callback_ ? &Thunk::call : nullptr; }
+
+  /* Throws what the callback has thrown, else what the call has returned. */
+  void finish(backup_error *error) {
+    Handle<backup_error, backup_error_free> owned(error);
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+    check(owned.release());
+  }
+
+ private:
+  static std::int32_t call(const backup_progress *progress, void *self) noexcept {
+    auto *thunk = static_cast<Thunk *>(self);
+    try {
+      return thunk->thrown_ == nullptr && thunk->callback_(*progress) ? 0 : 1;
+    } catch (...) {
+      thunk->thrown_ = std::current_exception();
+      return 1;
+    }
+  }
+
+  const OnProgress &callback_;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace detail
+
+/* Threads for input, output and computing; shared by any number of repositories. */
+class Runtime {
+ public:
+  explicit Runtime(std::uint32_t threads = 0) { detail::check(backup_runtime_new(threads, detail::out(handle_))); }
+  [[nodiscard]] const backup_runtime *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  detail::Handle<backup_runtime, backup_runtime_free> handle_;
+};
+
+/* A passphrase or a key. The library wipes its copy; wipe yours. */
+class Credential {
+ public:
+  static Credential passphrase(std::string_view text) {
+    Credential made;
+    detail::check(backup_credential_passphrase(bytes(text.data()), text.size(), detail::out(made.handle_)));
+    return made;
+  }
+  static Credential raw_key(const std::array<std::uint8_t, 32> &key) {
+    Credential made;
+    detail::check(backup_credential_raw_key(key.data(), key.size(), detail::out(made.handle_)));
+    return made;
+  }
+  [[nodiscard]] const backup_credential *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  Credential() = default;
+  static const std::uint8_t *bytes(const char *text) noexcept { return reinterpret_cast<const std::uint8_t *>(text); }
+  detail::Handle<backup_credential, backup_credential_free> handle_;
+};
+
+/* A switch that stops operations from another thread. */
+class Cancel {
+ public:
+  Cancel() { detail::check(backup_cancel_new(detail::out(handle_))); }
+  void request() const { detail::check(backup_cancel_request(handle_.get())); }
+  [[nodiscard]] const backup_cancel *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  detail::Handle<backup_cancel, backup_cancel_free> handle_;
+};
+
+/* Something that can be backed up. */
+class Source {
+ public:
+  static Source folder(const std::string &path, const Options &options = {}) {
+    Source made;
+    detail::check(backup_source_folder(path.c_str(), detail::options(options).get(), detail::out(made.handle_)));
+    return made;
+  }
+  [[nodiscard]] const backup_source *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  Source() = default;
+  detail::Handle<backup_source, backup_source_free> handle_;
+};
+
+/* Something that items can be restored to. */
+class Sink {
+ public:
+  static Sink folder(const std::string &path, const Options &options = {}) {
+    Sink made;
+    detail::check(backup_sink_folder(path.c_str(), detail::options(options).get(), detail::out(made.handle_)));
+    return made;
+  }
+  [[nodiscard]] const backup_sink *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  Sink() = default;
+  detail::Handle<backup_sink, backup_sink_free> handle_;
+};
+
+/* Which part of a snapshot is restored. */
+inline Options only(std::initializer_list<std::string> patterns) {
+  Options options;
+  for (const auto &pattern : patterns) options.emplace_back("only", pattern);
+  return options;
+}
+
+/* An open repository. */
+class Repository {
+ public:
+  static Repository init(const Runtime &runtime, const std::string &url, const Credential &credential,
+                         const Options &options = {}) {
+    Repository made;
+    detail::check(backup_repo_init(runtime.c_handle(), url.c_str(), detail::options(options).get(),
+                                   credential.c_handle(), detail::out(made.handle_)));
+    return made;
+  }
+  static Repository open(const Runtime &runtime, const std::string &url, const Credential &credential,
+                         const Options &options = {}) {
+    Repository made;
+    detail::check(backup_repo_open(runtime.c_handle(), url.c_str(), detail::options(options).get(),
+                                   credential.c_handle(), detail::out(made.handle_)));
+    return made;
+  }
+
+  BackupResult backup(const Source &source, const OnProgress &on_progress = {}, const Options &options = {},
+                      const Cancel *cancel = nullptr) const {
+    BackupResult done{detail::sized<backup_result>(), {}};
+    detail::ProblemsHandle problems;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_backup(handle_.get(), source.c_handle(), detail::options(options).get(),
+                                    cancel != nullptr ? cancel->c_handle() : nullptr, &done.figures,
+                                    detail::out(problems), thunk.function(), &thunk));
+    done.problems = detail::problems(problems);
+    return done;
+  }
+
+  RestoreResult restore(const std::string &snapshot, const Sink &sink, const Options &options = {},
+                        Conflict conflict = Conflict::skip, const OnProgress &on_progress = {},
+                        const Cancel *cancel = nullptr) const {
+    RestoreResult done{detail::sized<backup_restore_result>(), {}};
+    detail::ProblemsHandle problems;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_restore(handle_.get(), snapshot.c_str(), sink.c_handle(),
+                                     static_cast<std::uint32_t>(conflict), detail::options(options).get(),
+                                     cancel != nullptr ? cancel->c_handle() : nullptr, &done.figures,
+                                     detail::out(problems), thunk.function(), &thunk));
+    done.problems = detail::problems(problems);
+    return done;
+  }
+
+  [[nodiscard]] VerifyResult verify(Level level = Level::structure, const OnProgress &on_progress = {},
+                                    const Cancel *cancel = nullptr) const {
+    VerifyResult done{detail::sized<backup_verify_result>(), {}};
+    detail::ProblemsHandle findings;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_verify(handle_.get(), static_cast<std::uint32_t>(level),
+                                    cancel != nullptr ? cancel->c_handle() : nullptr, &done.figures,
+                                    detail::out(findings), thunk.function(), &thunk));
+    done.findings = detail::problems(findings);
+    return done;
+  }
+
+  [[nodiscard]] std::vector<Snapshot> snapshots() const {
+    detail::Handle<backup_snapshots, backup_snapshots_free> list;
+    detail::check(backup_repo_snapshots(handle_.get(), detail::out(list)));
+    std::vector<Snapshot> all;
+    const std::uint64_t count = backup_snapshots_count(list.get());
+    for (std::uint64_t i = 0; i < count; i++) {
+      auto snapshot = detail::sized<backup_snapshot>();
+      detail::check(backup_snapshots_at(list.get(), i, &snapshot));
+      const auto since = std::chrono::seconds(snapshot.created_seconds) + std::chrono::nanoseconds(snapshot.created_nanos);
+      using Clock = std::chrono::system_clock;
+      all.push_back({snapshot.id, detail::text(snapshot.collection), detail::text(snapshot.kind),
+                     Clock::time_point(std::chrono::duration_cast<Clock::duration>(since)),
+                     snapshot.state == BACKUP_STATE_COMPLETE});
+    }
+    return all;
+  }
+
+  /* The end of the log as text: keep it outside the store, and give it back as the option "known_head". */
+  [[nodiscard]] std::string head() const {
+    auto head = detail::sized<backup_head>();
+    detail::check(backup_repo_head(handle_.get(), &head));
+    return head.text;
+  }
+
+  [[nodiscard]] const backup_repo *c_handle() const noexcept { return handle_.get(); }
+
+ private:
+  Repository() = default;
+  detail::Handle<backup_repo, backup_repo_free> handle_;
+};
+
+}  // namespace backup
+
+#endif  // BACKUP_HPP
