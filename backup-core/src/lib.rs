@@ -1,4 +1,58 @@
-//! Backup engine core (front page to be completed with the repository).
+//! An embeddable backup engine: items from a [`Source`] become encrypted, deduplicated, compressed snapshots in a
+//! [`Store`], and go back to a [`Sink`], one of them or all, as of any snapshot.
+//!
+//! What it is: a [`Repository`] that many writers may use at once, a format that is documented to the byte
+//! (`docs/format.md`), and three small traits. Everything that leaves for the store is sealed with keys that the store
+//! never sees; everything that comes back is checked before it is used.
+//!
+//! What it never does: start a runtime, open a socket, ask the time or the system's randomness (both are arguments, see
+//! [`Env`]), take a lock, rely on a clock or on a listing, overwrite an object, or print.
+//!
+//! Who uses it: programs that bring their own schedule and user interface. `backup-graph` has sources and sinks for
+//! Microsoft 365, `backup-ffi` and `backup-py` are the doors for C, C++ and Python.
+//!
+//! ```text
+//!  Source ──items, bytes──► chunk · id · known? · frame · compress · seal · pack ──sealed objects──► Store
+//!  Sink   ◄─items, bytes─── check · open · locate ◄───────────────────────────────sealed objects──── Store
+//! ```
+//!
+//! # A whole round trip
+//! ```
+#![cfg_attr(not(feature = "system"), doc = "# /* needs feature `system`")]
+//! # futures_executor::block_on(async {
+//! use std::sync::Arc;
+//!
+//! use backup_core::{Credential, MemorySink, MemorySource, Repository, store::MemoryStore};
+//!
+//! let source = MemorySource::new("notes");
+//! source.put_folder("1", None, "letters");
+//! source.put_file("2", Some("1"), "hello.txt", "Dear reader");
+//!
+//! let passphrase = Credential::passphrase("correct horse battery staple");
+//! let repository = Repository::init(Arc::new(MemoryStore::new()), &passphrase).await?;
+//! let done = repository.backup(&source).run().await?;
+//!
+//! let sink = MemorySink::new();
+//! repository.restore(done.snapshot, &sink).only("letters/**").run().await?;
+//! assert_eq!(sink.content("letters/hello.txt").unwrap(), "Dear reader");
+//! # Ok::<_, backup_core::Error>(())
+//! # }).unwrap();
+#![cfg_attr(not(feature = "system"), doc = "# */")]
+//! ```
+//!
+//! # Features
+//! None is on by default, and none changes what another does.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `system` | [`Env`] with the system's clock, randomness and a pool of threads; `Repository::init` and `open` |
+//! | `folder` | `FolderSource` and `FolderSink` (Unix) |
+//! | `object-store` | `store::ObjectStoreAdapter` over any `object_store` implementation, `store::from_url` |
+//! | `fs`, `s3`, `azure`, `gcs` | its back ends: local disk, Amazon S3, Azure Blob, Google Cloud Storage |
+//! | `testkit` | [conformance suites](testkit), a store that fails on command, time and randomness that repeat |
+//!
+//! # Read first
+//! [`Repository`], then [`Source`]; [`Error`] for the rules of errors; `docs/ARCHITECTURE.md` for the way of the data.
 
 mod chunk;
 mod compress;

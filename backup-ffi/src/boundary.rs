@@ -187,7 +187,11 @@ impl<'a> Door<'a> {
     ///
     /// # Safety
     /// As [`output`](Self::output).
-    pub(crate) unsafe fn optional_output<T>(&self, place: *mut *mut T, name: &str) -> Result<Option<Output<T>>> {
+    pub(crate) unsafe fn optional_output<T>(
+        &self,
+        place: *mut *mut T,
+        name: &str,
+    ) -> Result<Option<Output<T>>> {
         if place.is_null() {
             return Ok(None);
         }
@@ -215,7 +219,11 @@ impl<'a> Door<'a> {
     ///
     /// # Safety
     /// As [`fill`](Self::fill).
-    pub(crate) unsafe fn optional_fill<T: Crossing>(&self, place: *mut T, name: &str) -> Result<Option<Fill<T>>> {
+    pub(crate) unsafe fn optional_fill<T: Crossing>(
+        &self,
+        place: *mut T,
+        name: &str,
+    ) -> Result<Option<Fill<T>>> {
         if place.is_null() {
             return Ok(None);
         }
@@ -310,12 +318,14 @@ mod tests {
         let value = Pair { struct_size: 16, first: 1, second: 2 };
         for (size, second) in [(8, 77), (12, 77), (16, 2), (400, 2)] {
             let mut pair = Pair { struct_size: size, first: 0, second: 77 };
-            assert!(boundary(|door| {
-                // SAFETY: the pointer is valid for the whole struct; a larger size is not written.
-                unsafe { door.fill(&raw mut pair, "pair") }?.write(value);
-                Ok(())
-            })
-            .is_null());
+            assert!(
+                boundary(|door| {
+                    // SAFETY: the pointer is valid for the whole struct; a larger size is not written.
+                    unsafe { door.fill(&raw mut pair, "pair") }?.write(value);
+                    Ok(())
+                })
+                .is_null()
+            );
             assert_eq!((pair.struct_size, pair.first), (size, 1));
             if size != 12 {
                 assert_eq!(pair.second, second);

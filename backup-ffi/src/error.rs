@@ -21,7 +21,8 @@ pub struct backup_error {
 
 impl backup_error {
     pub(crate) fn new(error: &Error) -> Self {
-        let wait = error.retry_after().map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        let wait =
+            error.retry_after().map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
         Self {
             code: error.kind().code(),
             retryable: error.is_retryable(),
@@ -71,7 +72,9 @@ pub unsafe extern "C" fn backup_error_hint(error: *const backup_error) -> *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_error_item(error: *const backup_error) -> *const c_char {
     // SAFETY: the caller keeps the contract of the header.
-    unsafe { query(error, ptr::null(), |error| error.item.as_ref().map_or(ptr::null(), |item| item.as_ptr())) }
+    unsafe {
+        query(error, ptr::null(), |error| error.item.as_ref().map_or(ptr::null(), |item| item.as_ptr()))
+    }
 }
 
 /// Milliseconds that the other side asked to wait before the same call is made again. 0 if it did not say.

@@ -101,8 +101,9 @@ pub unsafe extern "C" fn backup_source_folder(
 ) -> *mut backup_error {
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
-        let (path, options, out) =
-            unsafe { (door.path(path, "path")?, door.optional(options, "options")?, door.output(out, "out")?) };
+        let (path, options, out) = unsafe {
+            (door.path(path, "path")?, door.optional(options, "options")?, door.output(out, "out")?)
+        };
         out.give(backup_source::new(folder_source(path, Settings::of(options))?));
         Ok(())
     })
@@ -120,8 +121,9 @@ pub unsafe extern "C" fn backup_sink_folder(
 ) -> *mut backup_error {
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
-        let (path, options, out) =
-            unsafe { (door.path(path, "path")?, door.optional(options, "options")?, door.output(out, "out")?) };
+        let (path, options, out) = unsafe {
+            (door.path(path, "path")?, door.optional(options, "options")?, door.output(out, "out")?)
+        };
         out.give(backup_sink { poison: Poison::default(), sink: folder_sink(path, Settings::of(options))? });
         Ok(())
     })

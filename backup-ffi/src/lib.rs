@@ -14,7 +14,11 @@
 
 #![expect(unsafe_code, reason = "a C interface takes pointers; all that is done with them is in `boundary`")]
 #![expect(non_camel_case_types, reason = "types have the names that C sees")]
-#![expect(clippy::exhaustive_structs, clippy::exhaustive_enums, reason = "layout is guarded by `tests/abi.rs` instead")]
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "layout is guarded by `tests/abi.rs` instead"
+)]
 #![expect(
     clippy::missing_safety_doc,
     reason = "one contract holds for all pointers: NULL, or what the header's first page says, for as long as it says"
@@ -34,11 +38,12 @@ mod snapshots;
 mod version;
 
 pub use error::{
-    backup_error, backup_error_code, backup_error_detail, backup_error_free, backup_error_hint, backup_error_item,
-    backup_error_message, backup_error_retry_after_ms, backup_error_retryable,
+    backup_error, backup_error_code, backup_error_detail, backup_error_free, backup_error_hint,
+    backup_error_item, backup_error_message, backup_error_retry_after_ms, backup_error_retryable,
 };
 pub use folder::{
-    backup_sink, backup_sink_folder, backup_sink_free, backup_source, backup_source_folder, backup_source_free,
+    backup_sink, backup_sink_folder, backup_sink_free, backup_source, backup_source_folder,
+    backup_source_free,
 };
 pub use kinds::{backup_code, backup_conflict, backup_level, backup_phase, backup_state};
 pub use options::{
@@ -48,11 +53,12 @@ pub use problems::{
     backup_problem, backup_problems, backup_problems_at, backup_problems_count, backup_problems_free,
 };
 pub use progress::{
-    backup_cancel, backup_cancel_free, backup_cancel_new, backup_cancel_request, backup_progress, backup_progress_fn,
+    backup_cancel, backup_cancel_free, backup_cancel_new, backup_cancel_request, backup_progress,
+    backup_progress_fn,
 };
 pub use repo::{
-    backup_credential, backup_credential_free, backup_credential_passphrase, backup_credential_raw_key, backup_head,
-    backup_repo, backup_repo_free, backup_repo_head, backup_repo_init, backup_repo_open,
+    backup_credential, backup_credential_free, backup_credential_passphrase, backup_credential_raw_key,
+    backup_head, backup_repo, backup_repo_free, backup_repo_head, backup_repo_init, backup_repo_open,
 };
 pub use runs::{
     backup_repo_backup, backup_repo_restore, backup_repo_verify, backup_restore_result, backup_result,

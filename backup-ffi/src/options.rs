@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn unknown_doubled_and_unreadable_options_are_refused_by_name() {
-        let mut options = settings(&[("full", "true"), ("only", "a"), ("only", "b"), ("fill", "true"), ("n", "x")]);
+        let mut options =
+            settings(&[("full", "true"), ("only", "a"), ("only", "b"), ("fill", "true"), ("n", "x")]);
         assert_eq!(options.take_all("only"), ["a", "b"]);
         assert_eq!(options.take_parsed::<bool>("full").unwrap(), Some(true));
         assert_eq!(options.take("absent").unwrap(), None);

@@ -103,4 +103,3 @@ pub unsafe extern "C" fn backup_problems_free(problems: *mut backup_problems) {
     // SAFETY: the caller keeps the contract of the header.
     unsafe { release(problems) }
 }
-

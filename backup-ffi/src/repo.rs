@@ -176,9 +176,11 @@ fn engine_options(settings: &mut Settings, mode: Mode) -> Result<Options> {
 }
 
 fn read_head(text: &str) -> Result<Head> {
-    let parts = text.split_once(':').and_then(|(number, hash)| Some((number.parse().ok()?, hash.parse().ok()?)));
+    let parts =
+        text.split_once(':').and_then(|(number, hash)| Some((number.parse().ok()?, hash.parse().ok()?)));
     let (number, hash) = parts.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidArgument, "option is no text from backup_repo_head").with_item("known_head")
+        Error::new(ErrorKind::InvalidArgument, "option is no text from backup_repo_head")
+            .with_item("known_head")
     })?;
     Ok(Head::new(number, hash))
 }
@@ -216,7 +218,10 @@ pub(crate) fn c_array<const N: usize>(text: &str) -> [c_char; N] {
 /// Tells the end of the log. Costs no request.
 #[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn backup_repo_head(repo: *const backup_repo, out: *mut backup_head) -> *mut backup_error {
+pub unsafe extern "C" fn backup_repo_head(
+    repo: *const backup_repo,
+    out: *mut backup_head,
+) -> *mut backup_error {
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
         let (repo, out) = unsafe { (door.handle(repo, "repo")?, door.fill(out, "out")?) };

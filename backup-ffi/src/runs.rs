@@ -214,7 +214,8 @@ pub unsafe extern "C" fn backup_repo_restore(
             unsafe { (door.optional_fill(result, "result")?, door.optional_output(problems, "problems")?) };
         let mut settings = Settings::of(options);
         let id: SnapshotId = snapshot.parse()?;
-        let mut run = repo.repository.restore(id, &*sink.sink).conflict(backup_conflict::from_number(conflict)?);
+        let mut run =
+            repo.repository.restore(id, &*sink.sink).conflict(backup_conflict::from_number(conflict)?);
         for pattern in settings.take_all("only") {
             run = run.only(pattern);
         }
@@ -335,11 +336,22 @@ mod tests {
             let (mut runtime, mut credential, mut repo) = (null_mut(), null_mut(), null_mut());
             assert!(backup_runtime_new(1, &raw mut runtime).is_null());
             assert!(backup_credential_raw_key([7; 32].as_ptr(), 32, &raw mut credential).is_null());
-            assert!(backup_repo_init(runtime, c"memory://".as_ptr(), null(), credential, &raw mut repo).is_null());
+            assert!(
+                backup_repo_init(runtime, c"memory://".as_ptr(), null(), credential, &raw mut repo).is_null()
+            );
             let source = backup_source::new(Arc::new(Panicking));
             let backup = || {
                 let (result, problems) = (null_mut(), null_mut());
-                backup_repo_backup(repo, &raw const source, null(), null(), result, problems, None, null_mut())
+                backup_repo_backup(
+                    repo,
+                    &raw const source,
+                    null(),
+                    null(),
+                    result,
+                    problems,
+                    None,
+                    null_mut(),
+                )
             };
             let error = backup();
             assert_eq!(backup_error_code(error), 99);
@@ -353,7 +365,10 @@ mod tests {
                 backup_error_free(error);
             }
             let mut other = null_mut();
-            assert!(backup_repo_init(runtime, c"memory://".as_ptr(), null(), credential, &raw mut other).is_null());
+            assert!(
+                backup_repo_init(runtime, c"memory://".as_ptr(), null(), credential, &raw mut other)
+                    .is_null()
+            );
             backup_repo_free(other);
             backup_repo_free(repo);
             backup_credential_free(credential);

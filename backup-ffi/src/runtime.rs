@@ -48,9 +48,9 @@ impl Runtime {
         };
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name("backup-io").enable_all();
-        let tokio = builder.build().map_err(|error| {
-            Error::new(ErrorKind::Io, "the system gives no threads").with_source(error)
-        })?;
+        let tokio = builder
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Io, "the system gives no threads").with_source(error))?;
         Ok(Self { tokio: Some(tokio), env: Env::system() })
     }
 
@@ -93,7 +93,10 @@ impl fmt::Debug for Runtime {
 /// processor besides, started when first needed.
 #[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn backup_runtime_new(threads: u32, out: *mut *mut backup_runtime) -> *mut backup_error {
+pub unsafe extern "C" fn backup_runtime_new(
+    threads: u32,
+    out: *mut *mut backup_runtime,
+) -> *mut backup_error {
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
         let out: Output<_> = unsafe { door.output(out, "out") }?;

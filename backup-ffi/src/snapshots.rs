@@ -99,7 +99,8 @@ pub unsafe extern "C" fn backup_snapshots_at(
         // SAFETY: the caller keeps the contract of the header.
         let (snapshots, out) = unsafe { (door.handle(snapshots, "snapshots")?, door.fill(out, "out")?) };
         let entry = usize::try_from(index).ok().and_then(|index| snapshots.entries.get(index));
-        let entry = entry.ok_or_else(|| Error::new(ErrorKind::NotFound, "there are not so many snapshots"))?;
+        let entry =
+            entry.ok_or_else(|| Error::new(ErrorKind::NotFound, "there are not so many snapshots"))?;
         out.write(backup_snapshot {
             struct_size: 0,
             state: backup_state::from(entry.summary.state) as u32,

@@ -55,7 +55,12 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
     let mut lines: Vec<String> = vec![format!("abi {}", backup::BACKUP_ABI_VERSION)];
     lines.extend(symbols.into_iter().map(|name| format!("symbol {name}")));
     lines.extend(sizes![
-        backup_head, backup_problem, backup_progress, backup_restore_result, backup_result, backup_snapshot,
+        backup_head,
+        backup_problem,
+        backup_progress,
+        backup_restore_result,
+        backup_result,
+        backup_snapshot,
         backup_verify_result
     ]);
     lines.extend(numbers);
@@ -68,7 +73,10 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
     let (known, now): (BTreeSet<_>, BTreeSet<_>) = (record.lines().collect(), fresh.lines().collect());
     let gone: Vec<_> = known.difference(&now).collect();
     let added: Vec<_> = now.difference(&known).collect();
-    assert!(gone.is_empty() && added.is_empty(), "gone: {gone:?}; new (BACKUP_REGENERATE=1 adds them): {added:?}");
+    assert!(
+        gone.is_empty() && added.is_empty(),
+        "gone: {gone:?}; new (BACKUP_REGENERATE=1 adds them): {added:?}"
+    );
 }
 
 /// A code that the engine has and the header has not, or under another number.

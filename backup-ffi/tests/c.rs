@@ -36,16 +36,24 @@ fn checked(command: &mut Command) -> Output {
     output
 }
 
+/// What the static library needs of the system (`rustc --print native-static-libs`).
+const NATIVE: &[&str] =
+    if cfg!(target_os = "linux") { &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"] } else { &[] };
+
 /// Compiles `sources` and links them with the shared library.
 fn compile(compiler: &[&str], sources: &[PathBuf], program: &Path) {
     let library = library::shared();
-    let place = library.parent().expect("a file lies in a folder");
-    let (name, options) = compiler.split_first().expect("a compiler has a name");
     let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
-    rpath.push(place);
+    rpath.push(library.parent().expect("a file lies in a folder"));
+    checked(compilation(compiler, sources, program).arg(&library).arg(rpath));
+}
+
+fn compilation(compiler: &[&str], sources: &[PathBuf], program: &Path) -> Command {
+    let (name, options) = compiler.split_first().expect("a compiler has a name");
     let mut command = Command::new(name);
     command.args(options).args(WARNINGS).arg("-g").arg("-I").arg(root().join("../include")).args(sources);
-    checked(command.arg("-o").arg(program).arg("-pthread").arg(&library).arg(rpath));
+    command.arg("-o").arg(program).arg("-pthread");
+    command
 }
 
 /// A folder worth keeping.
@@ -53,7 +61,8 @@ fn fill(folder: &Path) {
     fs::create_dir_all(folder.join("deep/er")).unwrap();
     fs::write(folder.join("empty"), b"").unwrap();
     fs::write(folder.join("deep/er/text.txt"), b"text").unwrap();
-    fs::write(folder.join("deep/large"), (0..300_000u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>()).unwrap();
+    fs::write(folder.join("deep/large"), (0..300_000u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>())
+        .unwrap();
     fs::write(folder.join("left-out.tmp"), b"not wanted").unwrap();
     std::os::unix::fs::symlink("deep/large", folder.join("link")).unwrap();
     // Not every file system takes a name that is no text.
@@ -85,19 +94,23 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 /// Compiles an example, runs it below `wrapper`, and compares what it restored.
 fn round_trip(compiler: &[&str], example: &str, wrapper: &[&str]) {
     let place = tempfile::tempdir().unwrap();
-    let (program, folder, target) =
-        (place.path().join("program"), place.path().join("folder"), place.path().join("target"));
+    let program = place.path().join("program");
     compile(compiler, &[root().join("examples").join(example)], &program);
+    run(&program, place.path(), wrapper);
+}
+
+fn run(program: &Path, place: &Path, wrapper: &[&str]) {
+    let (folder, target) = (place.join("folder"), place.join("target"));
     fill(&folder);
     let mut command = match wrapper.split_first() {
         Some((name, options)) => {
             let mut command = Command::new(name);
-            command.args(options).arg(&program);
+            command.args(options).arg(program);
             command
         }
-        None => Command::new(&program),
+        None => Command::new(program),
     };
-    checked(command.arg(place.path().join("repository")).arg(&folder).arg(&target));
+    checked(command.arg(place.join("repository")).arg(&folder).arg(&target));
     let mut expected = contents(&folder);
     expected.retain(|(path, _)| path != Path::new("left-out.tmp"));
     assert_eq!(contents(&target), expected);
@@ -114,6 +127,17 @@ fn the_c_example_backs_up_and_restores() {
 fn the_cpp_example_backs_up_and_restores() {
     if is_there("c++") {
         round_trip(CPP, "backup.cpp", &[]);
+    }
+}
+
+#[test]
+fn the_c_example_works_with_the_static_library() {
+    if is_there("cc") {
+        let place = tempfile::tempdir().unwrap();
+        let program = place.path().join("program");
+        let mut command = compilation(C, &[root().join("examples/backup.c")], &program);
+        checked(command.arg(library::archive()).args(NATIVE));
+        run(&program, place.path(), &[]);
     }
 }
 
@@ -138,8 +162,16 @@ fn the_headers_are_clean_in_every_dialect() {
     let program = place.path().join("program");
     if is_there("cc") {
         let sources = [
-            unit("one.c", "backup.h", "int main(void) { return (int)backup_abi_version() - BACKUP_ABI_VERSION; }"),
-            unit("two.c", "backup.h", "const char *version(void);\nconst char *version(void) { return backup_version(); }"),
+            unit(
+                "one.c",
+                "backup.h",
+                "int main(void) { return (int)backup_abi_version() - BACKUP_ABI_VERSION; }",
+            ),
+            unit(
+                "two.c",
+                "backup.h",
+                "const char *version(void);\nconst char *version(void) { return backup_version(); }",
+            ),
         ];
         for dialect in ["-std=c99", "-std=c11", "-std=c17"] {
             compile(&["cc", dialect], &sources, &program);

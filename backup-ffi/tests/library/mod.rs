@@ -7,14 +7,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The shared library.
-pub fn shared() -> PathBuf {
+pub(crate) fn shared() -> PathBuf {
     find(if cfg!(target_os = "macos") { "libbackup.dylib" } else { "libbackup.so" })
+}
+
+/// The static library.
+#[allow(dead_code, reason = "not every test that has this module links")]
+pub(crate) fn archive() -> PathBuf {
+    find("libbackup.a")
 }
 
 fn find(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its place");
     let places = [test.parent(), test.parent().and_then(Path::parent)];
-    if let Some(found) = places.into_iter().flatten().map(|place| place.join(name)).find(|path| path.is_file()) {
+    if let Some(found) =
+        places.into_iter().flatten().map(|place| place.join(name)).find(|path| path.is_file())
+    {
         return found;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("library");

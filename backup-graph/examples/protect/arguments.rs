@@ -46,7 +46,9 @@ impl Arguments {
             *slot = Some(words.next().ok_or_else(|| format!("{word} needs a value"))?);
         }
         let job = match folder {
-            Some(_) if documents.is_some() => return Err("--documents belongs to the simulated tenant".into()),
+            Some(_) if documents.is_some() => {
+                return Err("--documents belongs to the simulated tenant".into());
+            }
             Some(path) => Job::Folder { path: path.into(), restore_to: restore_to.map(PathBuf::from) },
             None if restore_to.is_some() => return Err("--restore-to needs --folder".into()),
             None => Job::Tenant { documents: documents.map(PathBuf::from) },

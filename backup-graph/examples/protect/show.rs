@@ -52,14 +52,16 @@ fn spinner() -> ProgressStyle {
 }
 
 fn bar() -> ProgressStyle {
-    let style = ProgressStyle::with_template("  {spinner} {msg}: {bar:30} {human_pos}/{human_len} items, {prefix}");
+    let style =
+        ProgressStyle::with_template("  {spinner} {msg}: {bar:30} {human_pos}/{human_len} items, {prefix}");
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
 /// One backup in a line.
 pub(crate) fn backup(what: &str, report: &BackupReport, took: Duration, requests: Option<u64>) {
     let stats = &report.stats;
-    let requests = requests.map(|requests| format!(", {} requests", HumanCount(requests))).unwrap_or_default();
+    let requests =
+        requests.map(|requests| format!(", {} requests", HumanCount(requests))).unwrap_or_default();
     line(format!(
         "{what}: {} new, {} changed, {} gone; read {}, stored {}{requests}, {:.2} s",
         HumanCount(stats.added),
@@ -106,7 +108,8 @@ impl Totals {
         if let Some(requests) = self.requests {
             row("requests", HumanCount(requests).to_string());
         }
-        let rate = |bytes: u64, time: Duration| HumanBytes((bytes as f64 / time.as_secs_f64().max(1e-6)) as u64);
+        let rate =
+            |bytes: u64, time: Duration| HumanBytes((bytes as f64 / time.as_secs_f64().max(1e-6)) as u64);
         let mut rates = format!("backup {}/s", rate(self.bytes_read, self.backup_time));
         if self.restored_bytes > 0 {
             rates += &format!(", restore {}/s", rate(self.restored_bytes, self.restore_time));

@@ -46,9 +46,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
 
     let place = match &arguments.repository {
         Some(place) => place.clone(),
-        None => std::env::temp_dir().join(format!("backup-repository-{}", std::process::id())).display().to_string(),
+        None => std::env::temp_dir()
+            .join(format!("backup-repository-{}", std::process::id()))
+            .display()
+            .to_string(),
     };
-    let passphrase = std::env::var("BACKUP_PASSPHRASE").unwrap_or_else(|_| "correct horse battery staple".to_owned());
+    let passphrase =
+        std::env::var("BACKUP_PASSPHRASE").unwrap_or_else(|_| "correct horse battery staple".to_owned());
     let credential = Credential::passphrase(passphrase);
     let repository = Repository::init(store::from_url(&place, [("", ""); 0])?, &credential).await?;
     let client = sign_in(&simulation, &server)?;
@@ -117,7 +121,8 @@ impl Story {
         (self.totals.items, self.totals.protected_bytes) = (0, 0);
         for person in &self.people {
             let source = DriveSource::new(self.client.clone(), &person.drive);
-            let (bar, started, requests) = (Bar::new(person.name), Instant::now(), self.client.metrics().requests);
+            let (bar, started, requests) =
+                (Bar::new(person.name), Instant::now(), self.client.metrics().requests);
             let run = self.repository.backup(&source).label("owner", person.name);
             let report: BackupReport = run.on_progress(|progress| bar.follow(progress)).run().await?;
             bar.done();
@@ -152,7 +157,11 @@ impl Story {
                 if let Some(path) = files.next() {
                     tenant.delete(&person.drive, path)?;
                 }
-                tenant.write_file(&person.drive, "Minutes of today.txt", "We agreed to test our restores.")?;
+                tenant.write_file(
+                    &person.drive,
+                    "Minutes of today.txt",
+                    "We agreed to test our restores.",
+                )?;
                 Ok(())
             })?;
         }
@@ -162,14 +171,19 @@ impl Story {
     fn attack(&self) -> Result<()> {
         for (number, person) in self.people.iter().enumerate() {
             self.simulation.with(|tenant| -> backup_core::Result<()> {
-                if number % 2 == 0 { tenant.overwrite_all(&person.drive).map(drop) } else { tenant.wipe(&person.drive) }
+                if number % 2 == 0 {
+                    tenant.overwrite_all(&person.drive).map(drop)
+                } else {
+                    tenant.wipe(&person.drive)
+                }
             })?;
         }
         Ok(())
     }
 
     async fn show_damage(&self, before: SnapshotId, after: SnapshotId) -> Result<()> {
-        let owner = self.repository.snapshot(after).await?.labels.into_iter().find(|(name, _)| name == "owner");
+        let owner =
+            self.repository.snapshot(after).await?.labels.into_iter().find(|(name, _)| name == "owner");
         let (mut lost, mut overwritten) = (0, 0);
         let mut differences = self.repository.diff(before, after).await?;
         while let Some(difference) = differences.next().await? {
@@ -180,14 +194,17 @@ impl Story {
             }
         }
         let owner = owner.map_or_else(|| "?".to_owned(), |(_, owner)| owner);
-        show::line(format!("the difference of two snapshots shows it: {owner}, {lost} items gone, {overwritten} files overwritten"));
+        show::line(format!(
+            "the difference of two snapshots shows it: {owner}, {lost} items gone, {overwritten} files overwritten"
+        ));
         Ok(())
     }
 
     async fn restore(&mut self, snapshots: &[SnapshotId]) -> Result<()> {
         for (person, snapshot) in self.people.iter().zip(snapshots) {
             let sink = DriveSink::new(self.client.clone(), &person.drive, None);
-            let (bar, started, requests) = (Bar::new(person.name), Instant::now(), self.client.metrics().requests);
+            let (bar, started, requests) =
+                (Bar::new(person.name), Instant::now(), self.client.metrics().requests);
             let restore = self.repository.restore(*snapshot, &sink).conflict(Conflict::Replace);
             let report = restore.on_progress(|progress| bar.follow(progress)).run().await?;
             bar.done();
@@ -204,7 +221,11 @@ impl Story {
                 took.as_secs_f64()
             ));
             if let Some(problem) = report.problems.first() {
-                return Err(format!("{} items were not restored, first of them {problem}", report.problems.len()).into());
+                return Err(format!(
+                    "{} items were not restored, first of them {problem}",
+                    report.problems.len()
+                )
+                .into());
             }
         }
         Ok(())
@@ -220,7 +241,8 @@ impl Story {
         let store = store::from_url(place, [("", ""); 0])?;
         let mut options = Options::default();
         options.known_head = Some(head);
-        let repository = Repository::open_with(store, credential, backup_core::Env::system(), options).await?;
+        let repository =
+            Repository::open_with(store, credential, backup_core::Env::system(), options).await?;
         let report = repository.verify(VerifyLevel::EveryByte).run().await?;
         if let Some(finding) = report.findings.first() {
             return Err(format!("{} findings, first of them {finding}", report.findings.len()).into());
