@@ -25,7 +25,8 @@
 //! use backup_core::{Credential, MemorySink, MemorySource, Repository, store::MemoryStore};
 //!
 //! let source = MemorySource::new("notes");
-//! source.put_folder("1", None, "letters");
+//! source.put_folder("0", None, "notes");
+//! source.put_folder("1", Some("0"), "letters");
 //! source.put_file("2", Some("1"), "hello.txt", "Dear reader");
 //!
 //! let passphrase = Credential::passphrase("correct horse battery staple");
@@ -34,7 +35,7 @@
 //!
 //! let sink = MemorySink::new();
 //! repository.restore(done.snapshot, &sink).only("letters/**").run().await?;
-//! assert_eq!(sink.content("letters/hello.txt").unwrap(), "Dear reader");
+//! assert_eq!(sink.content("notes/letters/hello.txt").unwrap(), "Dear reader");
 //! # Ok::<_, backup_core::Error>(())
 //! # }).unwrap();
 #![cfg_attr(not(feature = "system"), doc = "# */")]
@@ -97,3 +98,7 @@ pub use sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
 pub use source::{Change, Content, Problem, Source};
 pub use store::{Created, Entry, Key, Store};
 pub use time::Timestamp;
+
+#[cfg(all(doctest, feature = "system"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -53,3 +53,49 @@ pub(crate) const PATH_DEPTH_MAX: usize = 4_096;
 
 const _: () = assert!(FRAME_BYTES_MAX >= CHUNK_BYTES_MAX + (4 << 20));
 const _: () = assert!(CHUNK_BYTES_MAX > RECORD_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page that others implement from and this file are two copies of one table.
+    #[test]
+    fn the_format_page_states_these_limits() {
+        let page = include_str!("../../docs/format.md");
+        let table = page.split("## 9. Limits").nth(1).and_then(|rest| rest.split("## 10.").next()).unwrap();
+        let stated = |name: &str| -> String {
+            let row = table.lines().find(|line| line.starts_with(&format!("| {name} |")));
+            let row = row.unwrap_or_else(|| panic!("the page has no limit for {name}"));
+            row.split('|').nth(2).unwrap().trim().replace(',', "").trim_end_matches(" bytes").to_owned()
+        };
+        let rows: &[(&str, u64)] = &[
+            ("item id, name", ITEM_ID_BYTES_MAX as u64),
+            ("item id, name", NAME_BYTES_MAX as u64),
+            ("tag", TAG_BYTES_MAX as u64),
+            ("cursor", CURSOR_BYTES_MAX as u64),
+            ("stream name", STREAM_NAME_BYTES_MAX as u64),
+            ("streams of an item", STREAMS_MAX as u64),
+            ("record", RECORD_BYTES_MAX as u64),
+            ("attributes of an item", ATTRIBUTES_BYTES_MAX as u64),
+            ("details of an item", DETAILS_BYTES_MAX as u64),
+            ("nesting of values", VALUE_DEPTH_MAX as u64),
+            ("collection id", COLLECTION_ID_BYTES_MAX as u64),
+            ("collection kind", COLLECTION_KIND_BYTES_MAX as u64),
+            ("chunk", CHUNK_BYTES_MAX as u64),
+            ("frame, raw", FRAME_BYTES_MAX as u64),
+            ("pack", PACK_BYTES_MAX),
+            ("other object, raw or sealed", OBJECT_BYTES_MAX),
+            ("key slots tried", KEY_SLOTS_MAX as u64),
+            ("key slot", KEY_SLOT_BYTES_MAX as u64),
+            ("entries of a segment", SEGMENT_ENTRIES_MAX as u64),
+            ("levels of a tree", TREE_LEVELS_MAX as u64),
+            ("depth of content", CHUNK_LIST_LEVELS_MAX as u64),
+            ("log number", LOG_NUMBER_MAX),
+        ];
+        for (name, value) in rows {
+            assert_eq!(stated(name), value.to_string(), "{name}");
+        }
+        let range = format!("{} to {}", NODE_TARGET_BYTES.start(), NODE_TARGET_BYTES.end());
+        assert_eq!(stated("tree node target"), range);
+    }
+}

@@ -1,6 +1,11 @@
 //! The engine over its seams: what goes in comes out, costs what changed, and nothing hostile goes unnoticed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails"
+)]
 
 mod browse;
 mod crash;

@@ -64,6 +64,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     show::step("People work, and the next backup moves only what they changed");
     story.working_day()?;
     let good = story.back_up().await?;
+    let protected = (story.totals.items, story.totals.protected_bytes);
     let fingerprints = story.fingerprints()?;
 
     show::step("An attacker overwrites one drive and empties the other; the next backup runs all the same");
@@ -85,6 +86,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     show::step("Checking every byte of the repository");
     let head = story.repository.head();
     story.check(&place, &credential, head).await?;
+    (story.totals.items, story.totals.protected_bytes) = protected;
     story.totals.requests = Some(story.client.metrics().requests);
     story.totals.print(&place, show::bytes_below(place.trim_start_matches("file://").as_ref()).ok());
     Ok(())
