@@ -245,6 +245,9 @@ pub struct Stream {
     pub name: String,
     /// Length in bytes: as announced (from a source; may be unknown), exact (from a snapshot).
     pub size: Option<u64>,
+    /// The source promises that bytes under this name never change, such as those of an earlier version of a file. They are
+    /// read once, even if the item's tag changes. Not stored; false in what a snapshot gives.
+    pub immutable: bool,
 }
 
 impl Stream {
@@ -253,7 +256,14 @@ impl Stream {
 
     /// A stream of this name and announced length.
     pub fn new(name: impl Into<String>, size: Option<u64>) -> Self {
-        Self { name: name.into(), size }
+        Self { name: name.into(), size, immutable: false }
+    }
+
+    /// This stream with the promise that its bytes never change; see [`immutable`](Self::immutable).
+    #[must_use]
+    pub const fn immutable(mut self) -> Self {
+        self.immutable = true;
+        self
     }
 }
 

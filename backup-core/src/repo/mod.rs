@@ -10,6 +10,7 @@ mod pipeline;
 mod restore;
 mod session;
 mod staging;
+mod undo;
 mod verify;
 
 use std::fmt;

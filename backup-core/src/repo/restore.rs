@@ -7,6 +7,7 @@ use std::sync::Arc;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::browse::stream_of;
+use super::undo::Undo;
 use super::{Browser, Inner, Repository, content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Record, name_key};
@@ -27,6 +28,7 @@ pub struct RestoreRun<'a> {
     sink: &'a dyn Sink,
     only: Vec<String>,
     except: Vec<String>,
+    undo: Option<SnapshotId>,
     conflict: Conflict,
     callback: Option<Callback<'a>>,
     token: CancelToken,
@@ -60,6 +62,7 @@ impl<'a> RestoreRun<'a> {
             sink,
             only: Vec::new(),
             except: Vec::new(),
+            undo: None,
             conflict: Conflict::default(),
             callback: None,
             token: CancelToken::new(),
@@ -78,6 +81,16 @@ impl<'a> RestoreRun<'a> {
     /// Leaves out what matches, and what lies below it; wins over [`only`](Self::only).
     pub fn except(mut self, pattern: impl Into<String>) -> Self {
         self.except.push(pattern.into());
+        self
+    }
+
+    /// Restores only what `later`, a snapshot of the same collection, has lost: items that were changed, renamed, moved or
+    /// deleted since. What was added since stays; so does what was renamed or moved, beside what is brought back.
+    ///
+    /// This is how an attack is undone: restore the last good snapshot with the first bad one as `later` and
+    /// [`Conflict::Replace`]. Memory grows with the number of changes, about 100 bytes each.
+    pub fn undo(mut self, later: SnapshotId) -> Self {
+        self.undo = Some(later);
         self
     }
 
@@ -102,11 +115,18 @@ impl<'a> RestoreRun<'a> {
     /// Runs the restore. Items that fail are in the report, and what lies below them is left out.
     ///
     /// # Errors
-    /// `InvalidArgument` for a pattern that does not parse, `NotFound` for the snapshot, `Canceled`, and what ends a
+    /// `InvalidArgument` for a pattern that does not parse or a later snapshot of another collection, `NotFound` for the snapshot, `Canceled`, and what ends a
     /// restore as a whole: no space, no rights, damage of the trees.
     pub async fn run(self) -> Result<RestoreReport> {
         let browser = self.repository.browse(self.snapshot).await?;
-        let filter = Filter::new(&self.only, &self.except)?;
+        let mut filter = Filter::new(&self.only, &self.except)?;
+        if let Some(later) = self.undo {
+            let later = self.repository.browse(later).await?;
+            if later.snapshot.collection != browser.snapshot.collection {
+                return Err(Error::invalid("the later snapshot is of another collection"));
+            }
+            filter.undo = Some(Undo::between(&browser, &later).await?);
+        }
         let mut reporter = Reporter::new(self.callback, self.token);
         let stats = browser.snapshot.stats;
         reporter.totals.items_total = if filter.is_everything() { stats.items } else { 0 };
@@ -146,6 +166,7 @@ impl fmt::Debug for RestoreRun<'_> {
 struct Filter {
     only: Option<GlobSet>,
     except: GlobSet,
+    undo: Option<Undo>,
 }
 
 impl Filter {
@@ -162,11 +183,12 @@ impl Filter {
             }
             set.build().map_err(|error| wrong("", error))
         };
-        Ok(Self { only: if only.is_empty() { None } else { Some(set(only)?) }, except: set(except)? })
+        let only = if only.is_empty() { None } else { Some(set(only)?) };
+        Ok(Self { only, except: set(except)?, undo: None })
     }
 
     fn is_everything(&self) -> bool {
-        self.only.is_none() && self.except.is_empty()
+        self.only.is_none() && self.except.is_empty() && self.undo.is_none()
     }
 
     fn excludes(&self, path: &str) -> bool {
@@ -184,8 +206,10 @@ struct Open<'a> {
     item: Item,
     record: Record,
     path: String,
-    /// Everything below is wanted.
+    /// Everything below is wanted as far as paths go.
     selected: bool,
+    /// Everything below was lost.
+    lost: bool,
     /// Where the sink has it, once something below was wanted.
     placed: Option<Placed>,
     prefix: Vec<u8>,
@@ -263,8 +287,12 @@ impl<'a> Walk<'a, '_> {
         }
         let selected = above.is_some_and(|above| above.selected)
             || if is_root { self.filter.only.is_none() } else { self.filter.selects(&path) };
+        let lost_above = above.is_some_and(|above| above.lost);
+        let undo = self.filter.undo.as_ref();
+        let lost = lost_above || undo.is_none_or(|undo| undo.wants_all_below(&id));
+        let wanted = selected && (lost || undo.is_some_and(|undo| undo.wants(&id)));
         let container = record.kind.is_container();
-        if !selected && !container {
+        if !wanted && !container {
             return Ok(None);
         }
         let item = match self.browser.to_item(id.clone(), &record).await {
@@ -274,7 +302,7 @@ impl<'a> Walk<'a, '_> {
                 return Ok(None);
             }
         };
-        let placed = if selected {
+        let placed = if wanted {
             match self.place_chain(stack, &item, &record, &path).await? {
                 Some(placed) => Some(placed),
                 None => return Ok(None),
@@ -287,7 +315,7 @@ impl<'a> Walk<'a, '_> {
         }
         let prefix = name_key::below(Some(&id));
         let scan = self.browser.scan_names(&prefix).await?;
-        Ok(Some(Open { item, record, path, selected, placed, prefix, scan }))
+        Ok(Some(Open { item, record, path, selected, lost, placed, prefix, scan }))
     }
 
     /// Puts an item, and before it those containers above it that nothing has been put into yet.

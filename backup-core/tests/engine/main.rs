@@ -13,6 +13,8 @@ mod hostile;
 mod incremental;
 mod roundtrip;
 mod scale;
+mod undo;
+mod vectors;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

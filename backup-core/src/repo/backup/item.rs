@@ -4,7 +4,7 @@ use super::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ContentRef, Record, check_attributes, encode_attributes};
 use crate::format::snapshot::Root;
-use crate::item::Item;
+use crate::item::{Item, Stream};
 use crate::limits;
 use crate::repo::session::Failure;
 use crate::repo::staging::Step;
@@ -44,7 +44,7 @@ impl Run<'_> {
         let known = [&base, &hint].into_iter().flatten().find(|record| has_same_streams(record, &item));
         let streams = match known {
             Some(record) => Streams { contents: record.streams.clone(), doubt: None },
-            None => match self.read_streams(&item).await {
+            None => match self.read_streams(&item, &[&base, &hint]).await {
                 Ok(streams) => streams,
                 Err(Failure::Source(error)) => return Ok(self.failed(&item, error)),
                 Err(Failure::Engine(error)) => return Err(error),
@@ -80,11 +80,16 @@ impl Run<'_> {
         value.as_deref().map(Record::decode).transpose()
     }
 
-    async fn read_streams(&self, item: &Item) -> Result<Streams, Failure> {
+    /// Reads the item's streams, but for immutable ones that one of the `known` records has.
+    async fn read_streams(&self, item: &Item, known: &[&Option<Record>]) -> Result<Streams, Failure> {
         let mut attempt = 1;
         loop {
             let mut streams = Streams { contents: Vec::with_capacity(item.streams.len()), doubt: None };
             for stream in &item.streams {
+                if let Some(content) = known.iter().copied().flatten().find_map(|old| kept(old, stream)) {
+                    streams.contents.push((stream.name.clone(), content));
+                    continue;
+                }
                 let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
                 let seen = |len| self.tick(|totals| totals.bytes_done += len);
                 let (content, doubt) = self.session.put_content(content, seen).await?;
@@ -103,6 +108,13 @@ impl Run<'_> {
         let step = if error.kind() == ErrorKind::NotFound { Step::Remove } else { Step::Keep };
         Outcome { step, problem: Some(Problem::new(Some(item.id.clone()), item.name.to_string(), error)) }
     }
+}
+
+/// What a record has of a stream whose bytes never change. Another length than announced means that they did.
+fn kept(record: &Record, stream: &Stream) -> Option<ContentRef> {
+    let (_, content) = record.streams.iter().find(|(name, _)| *name == stream.name)?;
+    let same = stream.immutable && !record.inconsistent && stream.size.is_none_or(|size| size == content.len);
+    same.then(|| content.clone())
 }
 
 /// Whether the streams of a record are those of the item, so that they need not be read.
