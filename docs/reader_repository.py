@@ -499,6 +499,8 @@ class Repository:
                     raise Missing(f"log/{state.number + 1:016x}: vanished; {newest:016x} is listed")
                 return state
             state = following
+        if entries:
+            raise Missing(f"log/{0:016x}: vanished; later entries are listed")
         raise NotARepository(f"{self.store.root}: the log has no first entry")
 
     def check_head(self, number: int, head: bytes) -> None:

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::format::pack::{ChunkSpan, FrameSpan};
 use crate::format::segment::{PackInfo, Segment};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, ObjectId};
 
 /// All runs of a repository, as of one point of its log. Cheap to clone and extend: runs are shared.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,19 @@ impl Index {
         self.runs.iter().flat_map(|run| &run.packs)
     }
 
+    /// How many entries point into a pack.
+    pub(crate) fn chunks_in(&self, pack: ObjectId) -> u64 {
+        let of = |run: &Segment| {
+            let named = run.packs.iter().any(|info| info.id == pack);
+            let inside = |chunk: &&ChunkSpan| {
+                let frame = run.frames.get(chunk.frame as usize);
+                frame.and_then(|frame| run.packs.get(frame.pack as usize)).is_some_and(|info| info.id == pack)
+            };
+            if named { run.chunks.iter().filter(inside).count() as u64 } else { 0 }
+        };
+        self.runs.iter().map(|run| of(run)).sum()
+    }
+
     pub(crate) fn chunks(&self) -> u64 {
         self.runs.iter().map(|run| run.chunks.len() as u64).sum()
     }
@@ -63,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::Header;
-    use crate::id::{ObjectHash, ObjectId};
+    use crate::id::ObjectHash;
 
     fn run(pack: u8, ids: &[u8]) -> Segment {
         let frame = FrameSpan { part: 0, offset: 168, sealed_len: 100, raw_len: 1 << 20 };

@@ -26,6 +26,11 @@ pub(crate) const COLLECTION_ID_BYTES_MAX: usize = 1_024;
 /// Longest collection kind, in bytes.
 pub(crate) const COLLECTION_KIND_BYTES_MAX: usize = 64;
 
+/// Longest place and message of a problem that a snapshot keeps, in bytes.
+pub(crate) const PROBLEM_TEXT_BYTES_MAX: usize = 4_096;
+/// Longest name and value of a snapshot's label, in bytes.
+pub(crate) const LABEL_BYTES_MAX: usize = 1_024;
+
 /// Largest chunk, in bytes. Content chunks are smaller; this bounds tree nodes too.
 pub(crate) const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Largest plaintext of a frame, in bytes: a frame is closed once it reaches its target, so it holds the target and one more chunk.
@@ -81,6 +86,8 @@ mod tests {
             ("nesting of values", VALUE_DEPTH_MAX as u64),
             ("collection id", COLLECTION_ID_BYTES_MAX as u64),
             ("collection kind", COLLECTION_KIND_BYTES_MAX as u64),
+            ("place, message of a problem", PROBLEM_TEXT_BYTES_MAX as u64),
+            ("name, value of a label", LABEL_BYTES_MAX as u64),
             ("chunk", CHUNK_BYTES_MAX as u64),
             ("frame, raw", FRAME_BYTES_MAX as u64),
             ("pack", PACK_BYTES_MAX),

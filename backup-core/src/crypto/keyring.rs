@@ -88,10 +88,20 @@ impl Keyring {
                 return Err(reader.damage("is not sorted"));
             }
             last = Some(name);
+            let several = [SEAL_DATA, SEAL_TREE, SEAL_META].contains(&name.0);
+            if name.0 <= LOG_VERIFY && (name.1 == 0 || name.1 > 1 && !several) {
+                return Err(reader.damage("has a key of an epoch that its purpose has not"));
+            }
             keys.insert(name, Secret::new(reader.array()?));
         }
+        let ring = Self { keys };
+        if let (Ok(signing), Ok(public)) = (ring.signing_key(), ring.key(LOG_VERIFY, 1))
+            && signing.verifying_key().as_bytes() != public.expose()
+        {
+            return Err(reader.damage("has two log keys that do not belong together"));
+        }
         reader.finish()?;
-        Ok(Self { keys })
+        Ok(ring)
     }
 
     fn key(&self, purpose: u16, epoch: u32) -> Result<&Secret> {

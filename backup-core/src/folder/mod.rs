@@ -37,6 +37,7 @@ mod attribute {
     pub(super) const LINK_TARGET: &str = "link_target";
     pub(super) const MODE: &str = "mode";
     pub(super) const SPARSE: &str = "sparse";
+    pub(super) const LINKS: &str = "links";
     pub(super) const UID: &str = "uid";
 }
 

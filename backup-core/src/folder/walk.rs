@@ -167,6 +167,9 @@ impl Walk {
     fn file(&mut self, path: &[u8], name: &[u8], meta: &Meta) -> Item {
         let mut item = item(path, Some(&self.shared), name.into(), meta);
         if meta.links > 1 {
+            // Tells a restore that more names of this file are to come.
+            let names = i64::try_from(meta.links).unwrap_or(i64::MAX);
+            item.attributes.insert(attribute::LINKS.to_owned(), Value::Int(names));
             if let Some((first, left)) = self.links.get_mut(&meta.file_id()) {
                 item.hard_link = Some(first.clone());
                 *left = left.saturating_sub(1);

@@ -187,6 +187,11 @@ pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Direct
     if end != offset as u64 {
         return Err(damage("has a gap before its directory"));
     }
+    let mut parts: Vec<u32> = frames.iter().map(|frame| frame.part).collect();
+    parts.sort_unstable();
+    if !(0u32..).zip(&parts).all(|(number, part)| number == *part) {
+        return Err(damage("has part numbers that are not 0 and up"));
+    }
     let count = reader.count32(ChunkSpan::ENCODED_LEN)?;
     let chunks = (0..count).map(|_| ChunkSpan::read(&mut reader, &frames)).collect::<Result<_>>()?;
     reader.finish()?;

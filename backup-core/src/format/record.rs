@@ -211,6 +211,14 @@ impl Record {
             let name = r.text16(limits::STREAM_NAME_BYTES_MAX)?.to_owned();
             streams.push((name, ContentRef::read(&mut r)?));
         }
+        let mut names: Vec<&str> = streams.iter().map(|(name, _): &(String, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) || names.first() == Some(&"") {
+            return Err(r.damage("has streams without a name of their own"));
+        }
+        if hard_link.is_some() && !streams.is_empty() {
+            return Err(r.damage("is a hard link with streams"));
+        }
         r.finish()?;
         let times = Times::new(created, modified);
         let inconsistent = has(FLAG_INCONSISTENT);

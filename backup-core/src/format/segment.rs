@@ -1,5 +1,7 @@
 //! Segments: immutable sorted runs of the index (`docs/format.md` 5.3).
 
+use std::collections::HashSet;
+
 use super::pack::{ChunkSpan, FrameSpan};
 use super::wire::{Reader, Write};
 use crate::crypto::{HEADER_LEN, Header};
@@ -81,6 +83,10 @@ impl Segment {
         let mut reader = Reader::new(raw, "segment");
         let count = reader.count32(58 + HEADER_LEN)?;
         let packs = (0..count).map(|_| PackInfo::read(&mut reader)).collect::<Result<Vec<_>>>()?;
+        let distinct: HashSet<ObjectId> = packs.iter().map(|pack| pack.id).collect();
+        if distinct.len() != packs.len() {
+            return Err(reader.damage("names a pack twice"));
+        }
         let count = reader.count32(4 + FrameSpan::ENCODED_LEN)?;
         let mut frames = Vec::with_capacity(count);
         for _ in 0..count {

@@ -118,13 +118,11 @@ pub struct RecordedProblem {
 
 /// Most problems that a snapshot names one by one; their number is always exact.
 pub(crate) const PROBLEMS_LISTED_MAX: usize = 1_000;
-const PROBLEM_TEXT_BYTES_MAX: usize = 4_096;
-const LABEL_BYTES_MAX: usize = 1_024;
 
 impl RecordedProblem {
     /// Takes place and line, cut to what the format holds.
     pub(crate) fn new(place: &str, error: &Error) -> Self {
-        let cut = |text: &str| text[..text.floor_char_boundary(PROBLEM_TEXT_BYTES_MAX)].to_owned();
+        let cut = |text: &str| text[..text.floor_char_boundary(limits::PROBLEM_TEXT_BYTES_MAX)].to_owned();
         Self { place: cut(place), code: error.kind().code(), message: cut(&error.to_string()) }
     }
 }
@@ -178,7 +176,7 @@ impl Snapshot {
         }
         raw.len16(self.labels.len());
         for (name, value) in &self.labels {
-            if name.len() > LABEL_BYTES_MAX || value.len() > LABEL_BYTES_MAX {
+            if name.len() > limits::LABEL_BYTES_MAX || value.len() > limits::LABEL_BYTES_MAX {
                 return Err(Error::limit("a label is longer than 1,024 bytes").with_item(name.clone()));
             }
             raw.bytes16(name.as_bytes());
@@ -217,16 +215,19 @@ impl Snapshot {
         let count = r.count32(8)?;
         let mut problems = Vec::with_capacity(count);
         for _ in 0..count {
-            let place = r.text16(PROBLEM_TEXT_BYTES_MAX)?.to_owned();
+            let place = r.text16(limits::PROBLEM_TEXT_BYTES_MAX)?.to_owned();
             problems.push(RecordedProblem {
                 place,
                 code: r.u32()?,
-                message: r.text16(PROBLEM_TEXT_BYTES_MAX)?.to_owned(),
+                message: r.text16(limits::PROBLEM_TEXT_BYTES_MAX)?.to_owned(),
             });
         }
         let mut labels = Vec::new();
         for _ in 0..r.u16()? {
-            labels.push((r.text16(LABEL_BYTES_MAX)?.to_owned(), r.text16(LABEL_BYTES_MAX)?.to_owned()));
+            labels.push((
+                r.text16(limits::LABEL_BYTES_MAX)?.to_owned(),
+                r.text16(limits::LABEL_BYTES_MAX)?.to_owned(),
+            ));
         }
         r.finish()?;
         Ok(Self {

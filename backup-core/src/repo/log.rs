@@ -127,7 +127,13 @@ impl Inner {
 
     async fn load_genesis(&self) -> Result<State> {
         let Some((entry, hash)) = self.read_log(0).await? else {
-            return Err(Error::new(ErrorKind::NotARepository, "the log has no first entry"));
+            if self.listed_numbers("log").await?.is_empty() {
+                return Err(Error::new(ErrorKind::NotARepository, "the log has no first entry"));
+            }
+            return Err(Error::new(
+                ErrorKind::Missing,
+                "the first log entry is gone although later ones are listed",
+            ));
         };
         match entry {
             LogEntry { number: 0, event: Event::Genesis(config), .. } if config.repo == self.id => {
@@ -156,13 +162,37 @@ impl Inner {
         Ok(state)
     }
 
+    /// Reads the whole log, entry by entry, and holds every checkpoint that is listed against it. Gives what is wrong.
+    pub(super) async fn check_log(&self) -> Result<Vec<(ObjectName, Error)>> {
+        let checkpoints = self.listed_numbers("checkpoint").await?;
+        let (mut state, mut wrong) = (self.load_genesis().await?, Vec::new());
+        loop {
+            let number = state.head.number;
+            if checkpoints.binary_search(&number).is_ok() {
+                let differs = || Error::corrupt("a checkpoint differs from the log that it folds");
+                let found = self.read_checkpoint(number).await.and_then(|checkpoint| {
+                    let same = checkpoint.head == state.head.hash
+                        && checkpoint.config == state.config
+                        && checkpoint.snapshots == state.snapshots
+                        && checkpoint.segments == state.segments;
+                    if same { Ok(()) } else { Err(differs()) }
+                });
+                wrong.extend(found.err().map(|error| (ObjectName::Checkpoint(number), error)));
+            }
+            let Some((entry, hash)) = self.read_log(number + 1).await? else { return Ok(wrong) };
+            state.apply(entry, hash)?;
+        }
+    }
+
     /// The entry that a client remembers must still be what it was.
     async fn check_known_head(&self, state: &State, known: Head) -> Result<()> {
         let hash = match self.read_log(known.number).await? {
             Some((_, hash)) => Some(hash),
-            // Folded entries may have been cleared away; then only the checkpoint can speak for them.
-            None if known.number == state.head.number => Some(state.head.hash),
-            None if known.number < state.head.number => return Ok(()),
+            // Nothing removes log entries in this version: without this one, what follows may be another history.
+            None if known.number <= state.head.number => {
+                let message = format!("log entry {}, which has been seen before, is gone", known.number);
+                return Err(Error::new(ErrorKind::RolledBack, message));
+            }
             None => None,
         };
         match hash {
@@ -212,8 +242,12 @@ impl Inner {
         let mut entries = self.store.list(&prefix);
         while let Some(entry) = entries.next().await {
             let entry = entry?;
-            let number = entry.key.as_str().rsplit('/').next().filter(|name| name.len() == 16);
-            numbers.extend(number.and_then(|name| u64::from_str_radix(name, 16).ok()));
+            let name =
+                entry.key.as_str().strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            let digits = |name: &&str| {
+                name.len() == 16 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            };
+            numbers.extend(name.filter(digits).and_then(|name| u64::from_str_radix(name, 16).ok()));
         }
         numbers.sort_unstable();
         Ok(numbers)

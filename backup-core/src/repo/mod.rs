@@ -139,6 +139,15 @@ impl Repository {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        // What is left of a repository must not become part of another one.
+        for prefix in ["log", "checkpoint"] {
+            let prefix = Key::known(prefix.to_owned());
+            let mut left = store.list(&prefix);
+            if left.try_next().await?.is_some() {
+                let message = "there are remains of a repository at this place";
+                return Err(Error::new(ErrorKind::AlreadyExists, message));
+            }
+        }
         let id = RepoId::from_bytes(env.random()?);
         let ring = Keyring::generate(&env)?;
         let slot = ObjectId::from_bytes(env.random()?);
@@ -349,7 +358,12 @@ impl Inner {
         let name = ObjectName::Snapshot(id.into());
         let bytes = self.read_named(name, named.object).await?;
         let snapshot = Snapshot::decode(&open_object(self.id, &self.ring, name, &bytes)?)?;
-        if snapshot.id == id && snapshot.collection == named.collection {
+        let is_named = snapshot.id == id
+            && snapshot.collection == named.collection
+            && snapshot.created == named.created
+            && snapshot.state == named.state
+            && snapshot.items.count() == snapshot.names.count();
+        if is_named {
             Ok(snapshot)
         } else {
             Err(Error::corrupt("snapshot is not the one that the log names").with_item(name.to_string()))

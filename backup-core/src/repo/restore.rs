@@ -142,9 +142,11 @@ impl<'a> RestoreRun<'a> {
             reporter,
             last: None,
             links: HashMap::new(),
+            entered: 0,
             report: RestoreReport::default(),
         };
         walk.run().await?;
+        walk.note_pathless()?;
         walk.reporter.phase(Phase::Committing)?;
         self.sink.finish().await?;
         walk.note_fetched(fetched);
@@ -226,6 +228,8 @@ struct Walk<'a, 'r> {
     last: Option<Timestamp>,
     /// Where items that hard links point to were placed.
     links: HashMap<ItemId, Placed>,
+    /// Items that the walk came to.
+    entered: u64,
     report: RestoreReport,
 }
 
@@ -274,6 +278,7 @@ impl<'a> Walk<'a, '_> {
 
     /// Handles one item; a container is given back to be walked.
     async fn enter(&mut self, id: ItemId, stack: &mut [Open<'a>]) -> Result<Option<Open<'a>>> {
+        self.entered += 1;
         let record = self.browser.record(&id).await?;
         let is_root = self.root.as_ref() == Some(&id);
         let above = stack.last();
@@ -347,7 +352,13 @@ impl<'a> Walk<'a, '_> {
         parent: Option<&Placed>,
     ) -> Result<Option<Placed>> {
         let linked = match &record.hard_link {
-            Some(target) => Some(self.browser.record(target).await?),
+            Some(target) => match self.browser.record(target).await {
+                Ok(target) => Some(target),
+                Err(error) => {
+                    self.problem(&item.id, path.to_owned(), error)?;
+                    return Ok(None);
+                }
+            },
             None => None,
         };
         let link = record.hard_link.as_ref().and_then(|target| self.links.get(target)).cloned();
@@ -411,6 +422,26 @@ impl<'a> Walk<'a, '_> {
             return Err(error.with_item(path));
         }
         self.report.problems.push(Problem::new(Some(id.clone()), path, error));
+        self.reporter.totals.problems += 1;
+        self.reporter.check()
+    }
+
+    /// Says how many items were not come to because what should contain them is not in the snapshot. Known only where
+    /// everything was wanted and nothing went wrong on the way.
+    fn note_pathless(&mut self) -> Result<()> {
+        let items = self.browser.snapshot.items.count();
+        if !self.filter.is_everything() || !self.report.problems.is_empty() || self.entered >= items {
+            return Ok(());
+        }
+        let what = format!(
+            "{} items have no path: what contained them is not in the snapshot",
+            items - self.entered
+        );
+        self.report.problems.push(Problem::new(
+            None,
+            "items without a path",
+            Error::new(ErrorKind::NotFound, what),
+        ));
         self.reporter.totals.problems += 1;
         self.reporter.check()
     }

@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::{Inner, Repository, content};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id, object_hash};
+use crate::dedup::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pack::{open_frame, read_directory};
 use crate::format::record::{Record, name_key};
@@ -26,7 +27,7 @@ const CONCURRENCY: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum VerifyLevel {
-    /// The log, all segments, snapshots and tree nodes are read; every chunk that a snapshot needs is in the index, and
+    /// The whole log, all checkpoints, segments, snapshots and tree nodes are read; every chunk that a snapshot needs is in the index, and
     /// its pack is there in full length. Costs the trees and one request a pack.
     Structure,
     /// Also every pack is read whole: its hash, every frame, every chunk against its id. Costs the whole repository.
@@ -115,6 +116,12 @@ impl<'a> VerifyRun<'a> {
         reporter.totals.items_total = inner.state().index.packs().count() as u64;
         reporter.phase(Phase::Transferring)?;
         let mut check = Check { inner, report: VerifyReport::default(), visited: HashSet::new(), reporter };
+        match inner.check_log().await {
+            Ok(wrong) => {
+                wrong.into_iter().try_for_each(|(name, error)| check.finding(name.to_string(), error))?;
+            }
+            Err(error) => check.finding("log", error)?,
+        }
         check.packs(self.level).await?;
         check.snapshots().await?;
         check.reporter.phase(Phase::Done)?;
@@ -283,6 +290,14 @@ async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
         if tree::find(inner, TreeKind::Names, snapshot.names, &key).await?.is_none() {
             return Err(Error::corrupt("an item has no name in the names tree").with_item(id.to_string()));
         }
+        if let Some(holder) = &record.hard_link {
+            let found = tree::find(inner, TreeKind::Items, snapshot.items, holder.as_bytes()).await?;
+            let holder = found.as_deref().map(Record::decode).transpose()?;
+            if holder.is_none_or(|holder| holder.hard_link.is_some()) {
+                return Err(Error::new(ErrorKind::Missing, "a hard link's file is not in its snapshot")
+                    .with_item(id.to_string()));
+            }
+        }
     }
     Ok(())
 }
@@ -310,6 +325,7 @@ async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> 
                 return Err(Error::corrupt("a pack is not the one that the index names"));
             }
             let (pack, class) = OpenedObject::open(shell.id, &shell.ring, name, &bytes)?;
+            let places = shell.state();
             if bytes.get(..info.header.0.len()) != Some(info.header.0.as_slice()) {
                 return Err(Error::corrupt("a pack's header is not the one that the index repeats"));
             }
@@ -325,7 +341,18 @@ async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> 
                         return Err(Error::corrupt("a chunk's content does not match its id")
                             .with_item(chunk.id.to_string()));
                     }
+                    let is_here = |place: Location<'_>| {
+                        place.pack.id == info.id
+                            && (place.frame, place.offset, place.len) == (*span, chunk.offset, chunk.len)
+                    };
+                    if !places.index.locate(&chunk.id).any(is_here) {
+                        return Err(Error::corrupt("the index has a chunk at another place than its pack")
+                            .with_item(chunk.id.to_string()));
+                    }
                 }
+            }
+            if places.index.chunks_in(info.id) != directory.chunks.len() as u64 {
+                return Err(Error::corrupt("the index names chunks that the pack has not"));
             }
             Ok(())
         })

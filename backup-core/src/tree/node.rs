@@ -91,6 +91,13 @@ impl Node {
             }
             Entries::Inner(children)
         };
+        let empty = match &entries {
+            Entries::Leaf(entries) => entries.is_empty(),
+            Entries::Inner(children) => children.is_empty(),
+        };
+        if empty {
+            return Err(r.damage("is empty"));
+        }
         r.finish()?;
         Ok(Self { level, entries })
     }

@@ -11,6 +11,7 @@ mod browse;
 mod crash;
 mod hostile;
 mod incremental;
+mod links;
 mod roundtrip;
 mod scale;
 mod undo;

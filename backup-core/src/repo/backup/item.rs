@@ -4,7 +4,7 @@ use super::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ContentRef, Record, check_attributes, encode_attributes};
 use crate::format::snapshot::Root;
-use crate::item::{Item, Stream};
+use crate::item::{Item, ItemId, Stream};
 use crate::limits;
 use crate::repo::session::Failure;
 use crate::repo::staging::Step;
@@ -18,6 +18,10 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Outcome {
     pub(super) step: Step,
     pub(super) problem: Option<Problem>,
+    /// The snapshot will not have the item: it could not be read, and was not there before or is gone.
+    pub(super) lost: bool,
+    /// The item is a hard link of this one.
+    pub(super) link_of: Option<ItemId>,
 }
 
 /// An item's streams as stored, and the doubts that the source had to the last.
@@ -34,9 +38,10 @@ impl Run<'_> {
             .and_then(|()| check_attributes(&item.attributes))
             .and_then(|()| check_attributes(&item.details))
         {
-            return Ok(self.failed(&item, error));
+            return Ok(failed(&item, None, error));
         }
         let base = self.record(self.bases.items(), &item).await?;
+        let failed = |error| Ok(failed(&item, base.as_ref(), error));
         let hint = match self.bases.hints() {
             Some(hints) => self.record(hints, &item).await?,
             None => None,
@@ -46,7 +51,7 @@ impl Run<'_> {
             Some(record) => Streams { contents: record.streams.clone(), doubt: None },
             None => match self.read_streams(&item, &[&base, &hint]).await {
                 Ok(streams) => streams,
-                Err(Failure::Source(error)) => return Ok(self.failed(&item, error)),
+                Err(Failure::Source(error)) => return failed(error),
                 Err(Failure::Engine(error)) => return Err(error),
             },
         };
@@ -55,7 +60,7 @@ impl Run<'_> {
             false => {
                 let bytes = encode_attributes(&item.details);
                 if bytes.len() > limits::DETAILS_BYTES_MAX {
-                    return Ok(self.failed(&item, Error::limit("details of an item exceed 8 MiB")));
+                    return failed(Error::limit("details of an item exceed 8 MiB"));
                 }
                 Some(self.session.put_details(bytes).await?)
             }
@@ -69,10 +74,10 @@ impl Run<'_> {
         } else {
             match record.encode() {
                 Ok(bytes) => Step::Put(bytes),
-                Err(error) => return Ok(self.failed(&item, error)),
+                Err(error) => return failed(error),
             }
         };
-        Ok(Outcome { step, problem })
+        Ok(Outcome { step, problem, lost: false, link_of: item.hard_link })
     }
 
     async fn record(&self, root: Root, item: &Item) -> Result<Option<Record>> {
@@ -102,12 +107,14 @@ impl Run<'_> {
             attempt += 1;
         }
     }
+}
 
-    /// Keeps what the last snapshot has of the item, and reports it. What has vanished is not kept.
-    fn failed(&self, item: &Item, error: Error) -> Outcome {
-        let step = if error.kind() == ErrorKind::NotFound { Step::Remove } else { Step::Keep };
-        Outcome { step, problem: Some(Problem::new(Some(item.id.clone()), item.name.to_string(), error)) }
-    }
+/// Keeps what the last snapshot has of the item, and reports it. What has vanished is not kept.
+fn failed(item: &Item, base: Option<&Record>, error: Error) -> Outcome {
+    let gone = error.kind() == ErrorKind::NotFound;
+    let problem = Some(Problem::new(Some(item.id.clone()), item.name.to_string(), error));
+    let step = if gone { Step::Remove } else { Step::Keep };
+    Outcome { step, problem, lost: gone || base.is_none(), link_of: None }
 }
 
 /// What a record has of a stream whose bytes never change. Another length than announced means that they did.

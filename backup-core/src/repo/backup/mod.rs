@@ -213,6 +213,10 @@ struct Findings {
     /// Removed and unreadable containers, whose descendants are still to be staged.
     subtrees: Vec<(ItemId, Step)>,
     problems: Vec<Problem>,
+    /// Hard links that were named, each with the item that holds its content.
+    links: Vec<(ItemId, ItemId)>,
+    /// Items that the snapshot will not have although the source named them.
+    lost: HashSet<ItemId>,
     cursor: Option<Cursor>,
     /// An item failed in a way that only another look at the same change can mend: the cursor must not move past it.
     hold_cursor: bool,
@@ -317,7 +321,11 @@ impl<'a> Run<'a> {
 
     /// Takes over what became of an item.
     fn take(&self, findings: &mut Findings, id: ItemId, outcome: Outcome) -> Result<()> {
-        let Outcome { step, problem } = outcome;
+        let Outcome { step, problem, lost, link_of } = outcome;
+        if lost {
+            findings.lost.insert(id.clone());
+        }
+        findings.links.extend(link_of.map(|holder| (id.clone(), holder)));
         findings.staging.add(id.as_bytes().to_vec(), step)?;
         self.tick(|totals| totals.items_done += 1)?;
         let Some(problem) = problem else {
@@ -347,6 +355,7 @@ impl<'a> Run<'a> {
         self.phase(Phase::Committing)?;
         let mode = if findings.full { Mode::Full } else { Mode::Delta };
         self.stage_subtrees(&mut findings).await?;
+        self.drop_links_of_lost_items(&mut findings)?;
         let base = self.bases.snapshot.as_ref();
         let bytes = base.map_or(0, |snapshot| snapshot.stats.bytes);
         let merged =
@@ -362,6 +371,21 @@ impl<'a> Run<'a> {
             self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
         self.phase(Phase::Done)?;
         Ok(BackupReport { snapshot, state, stats, problems: findings.problems })
+    }
+
+    /// A hard link without the item that holds its content could not be restored. The next run, to which it may be the
+    /// first name of its file, reads it.
+    fn drop_links_of_lost_items(&self, findings: &mut Findings) -> Result<()> {
+        for (id, holder) in std::mem::take(&mut findings.links) {
+            if findings.lost.contains(&holder) {
+                findings.staging.add(id.as_bytes().to_vec(), Step::Remove)?;
+                let what = "the file that it is a hard link of could not be read";
+                let error = Error::new(ErrorKind::NotFound, what).with_item(holder.to_string());
+                findings.hold_cursor = true;
+                self.problem(findings, Problem::new(Some(id.clone()), id.to_string(), error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps what an interrupted run has found, for the next one. Nothing is removed: the enumeration has not ended.

@@ -153,7 +153,7 @@ mod tests {
         let list = || block_on(store.list(&prefix).map(|entry| entry.unwrap().key).collect::<Vec<_>>());
         assert!(list().is_empty());
         assert_eq!(block_on(store.create(&key, Bytes::from_static(b"whole"))).unwrap(), Created::New);
-        assert_eq!(list(), [key.clone()]);
+        assert_eq!(list(), std::slice::from_ref(&key));
         assert_eq!(remove_leftovers(&root, Duration::from_secs(3_600)).unwrap(), 0, "too young");
         assert_eq!(remove_leftovers(&root, Duration::ZERO).unwrap(), 1);
         assert_eq!(block_on(store.read(&key, None)).unwrap(), "whole");
