@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::item::Item;
 use crate::source::Content;
 
@@ -101,19 +101,29 @@ impl Placed {
 }
 
 /// What became of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Placement {
     /// The sink's handle of it (of what was there already, where skipped).
     pub placed: Placed,
     /// What was done.
     pub action: Action,
+    /// What could not be restored of it although it was placed: a permission, an owner, an earlier version. The restore's
+    /// report names each with the item's path.
+    pub problems: Vec<Error>,
 }
 
 impl Placement {
     /// `action` was done; the result is known to the sink as `placed`.
     pub fn new(placed: impl Into<Bytes>, action: Action) -> Self {
-        Self { placed: Placed::new(placed), action }
+        Self { placed: Placed::new(placed), action, problems: Vec::new() }
+    }
+
+    /// This placement with something that could not be restored of the item.
+    #[must_use]
+    pub fn with_problem(mut self, problem: Error) -> Self {
+        self.problems.push(problem);
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 
 use crate::error::{Error, Result};
-use crate::item::{Collection, Cursor, Item, ItemId};
+use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
 
 /// One resource that can be enumerated, asked for its changes, and read.
 ///
@@ -35,6 +35,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// `NotFound` if it has vanished since; `Throttled` and `Unavailable` are not retried by the engine: a source
     /// knows best how its service wants to be retried.
     async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>>;
+
+    /// What the run has cost so far, by name: requests, retries, milliseconds waited ... Goes into the run's report as it is.
+    fn metrics(&self) -> Attributes {
+        Attributes::new()
+    }
 
     /// How many items the engine may read at once. More than one pays off where each read waits for a network.
     fn concurrency(&self) -> usize {

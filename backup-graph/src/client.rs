@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backup_core::{Error, ErrorKind, Result, Timestamp};
+use backup_core::{Attributes, Error, ErrorKind, Result, Timestamp, Value};
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt as _;
@@ -75,6 +75,24 @@ pub struct Metrics {
     pub waits: u64,
     /// Time spent in these waits, summed over all requests.
     pub waited: Duration,
+}
+
+impl Metrics {
+    /// The figures by name, for a run's report.
+    #[must_use]
+    pub fn to_attributes(&self) -> Attributes {
+        let waited = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX);
+        let figures = [
+            ("requests", self.requests),
+            ("retries", self.retries),
+            ("bytes_sent", self.bytes_sent),
+            ("bytes_received", self.bytes_received),
+            ("waits", self.waits),
+            ("waited_ms", waited),
+        ];
+        let value = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        figures.into_iter().map(|(name, count)| (name.to_owned(), value(count))).collect()
+    }
 }
 
 /// One request to be made, as often as it takes.

@@ -18,6 +18,13 @@ pub(crate) const DOWNLOAD_URLS_MAX: usize = 10_000;
 pub(crate) const DOWNLOAD_URL_SECONDS_MAX: i64 = 1_800;
 /// How often one download is resumed after it broke off, and how often its address is renewed.
 pub(crate) const RESUMES_MAX: u32 = 6;
+/// Most earlier versions of one file that are kept.
+pub(crate) const VERSIONS_MAX: usize = 5_000;
+/// Files above this length are downloaded in several ranges at once, in bytes.
+pub(crate) const RANGED_BYTES_MIN: u64 = 32 << 20;
+/// Length of such a range, and how many of one file are on their way at once: together the memory that one file takes.
+pub(crate) const RANGE_BYTES: u64 = 8 << 20;
+pub(crate) const RANGES_AT_ONCE: usize = 3;
 /// Largest file that is uploaded in one request, in bytes.
 pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Every range of an upload but the last is a multiple of this, in bytes.

@@ -370,7 +370,10 @@ impl<'a> Walk<'a, '_> {
             Stored { inner: Arc::clone(&self.browser.inner), record: linked.as_ref().unwrap_or(record) };
         let place = Place::new(parent, self.conflict, link.as_ref());
         match self.sink.put(&item, place, &contents).await {
-            Ok(Placement { placed, action }) => {
+            Ok(Placement { placed, action, problems }) => {
+                for error in problems {
+                    self.problem(&item.id, path.to_owned(), error)?;
+                }
                 let bytes =
                     if action == Action::Skipped || link.is_some() { 0 } else { contents.record.size() };
                 match action {

@@ -1,192 +1,111 @@
-//! One file on its way in: address, ranges, resumption, and the check at the end.
+//! One stream of a file on its way in, and the check at the end. How bytes come is `transfer`'s business.
 
-use backup_core::{Error, ErrorKind, Item, Result, Stream, Value};
+use backup_core::{Content, Error, ErrorKind, Item, Result, Stream, Value};
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt as _;
-use http::{HeaderValue, Method, StatusCode, header};
 
+use super::extras::version_address;
 use super::item_address;
-use super::wire::{DriveItem, QUICK_XOR_HASH};
-use crate::client::{Call, GraphClient, Reply};
+use super::transfer::{Origin, Transfer};
+use super::wire::{DriveItem, MALWARE, QUICK_XOR_HASH};
+use crate::client::GraphClient;
 use crate::hash::QuickXorHash;
-use crate::limits::RESUMES_MAX;
-use crate::transport::Body;
-
-/// How often an address is renewed in a row: one that is refused when it is new is refused for another reason.
-const RENEWALS_MAX: u32 = 2;
+use crate::limits::{RANGE_BYTES, RANGED_BYTES_MIN, RANGES_AT_ONCE};
 
 pub(super) struct Download<'a> {
     client: &'a GraphClient,
-    place: String,
+    origin: Origin,
     name: String,
     expected_size: Option<u64>,
     expected_hash: Option<&'a str>,
-    address: Option<String>,
-    body: Option<Body>,
-    /// Bytes to drop: the server answered with everything although only the rest was asked for.
-    skip: u64,
-    hash: QuickXorHash,
-    resumes: u32,
-}
-
-/// Where bytes are to be had.
-enum Way {
-    Address(String),
-    Body(Reply),
 }
 
 impl<'a> Download<'a> {
-    pub(super) fn new(client: &'a GraphClient, drive: &str, item: &'a Item, address: Option<String>) -> Self {
+    /// A stream of an item. `address` is where its content was to be had when it was listed.
+    pub(super) fn new(
+        client: &'a GraphClient,
+        drive: &str,
+        item: &'a Item,
+        stream: &Stream,
+        address: Option<String>,
+    ) -> Self {
+        let id = String::from_utf8_lossy(item.id.as_bytes());
+        let version = version_address(drive, &id, &stream.name);
+        let current = version.is_none();
+        let infected = item.attributes.contains_key(MALWARE);
         Self {
             client,
-            place: item_address(drive, &String::from_utf8_lossy(item.id.as_bytes())),
+            origin: Origin::new(item_address(drive, &id), version, infected, address),
             name: item.name.to_string(),
-            expected_size: item.stream(Stream::CONTENT).and_then(|stream| stream.size),
-            expected_hash: item.attributes.get(QUICK_XOR_HASH).and_then(Value::as_text),
-            address,
-            body: None,
-            skip: 0,
-            hash: QuickXorHash::new(),
-            resumes: 0,
+            expected_size: stream.size,
+            // Only the current content has a hash.
+            expected_hash: item.attributes.get(QUICK_XOR_HASH).and_then(Value::as_text).filter(|_| current),
         }
     }
 
-    /// Asks for what is still missing.
-    pub(super) async fn connect(&mut self) -> Result<()> {
-        let mut renewals = 0;
-        let mut hops = 0;
-        loop {
-            let address = match self.address.take() {
-                Some(address) => address,
-                None => match self.way().await? {
-                    Way::Address(address) => address,
-                    Way::Body(reply) => return self.accept(reply),
-                },
-            };
-            let mut call = Call::new(Method::GET, address.clone());
-            if self.hash.length() > 0 {
-                let range = HeaderValue::from_str(&format!("bytes={}-", self.hash.length()));
-                call = call.header(header::RANGE, range.map_err(|_| bug("a range is no header"))?);
+    /// Asks for the bytes; large files in several ranges at once.
+    pub(super) async fn open(self) -> Result<Content<'a>> {
+        let size = self.expected_size;
+        let bytes = match size.filter(|size| *size > RANGED_BYTES_MIN) {
+            Some(size) => self.ranges(size).await?,
+            None => {
+                let mut transfer = Transfer::new(self.client, self.origin.clone(), 0, None);
+                transfer.connect().await?;
+                transfer.into_stream()
             }
-            let reply = self.client.call_elsewhere(call).await?;
-            match reply.status().as_u16() {
-                200 | 206 | 416 => {
-                    self.address = Some(address);
-                    return self.accept(reply);
-                }
-                301 | 302 | 303 | 307 | 308 if hops < 3 => {
-                    hops += 1;
-                    self.address = reply.location().filter(|location| location.contains("://"));
-                }
-                401 | 403 | 404 | 410 if renewals < RENEWALS_MAX => renewals += 1,
-                _ => return Err(reply.into_error().await),
-            }
-        }
-    }
-
-    /// A new address; the service's redirect where items carry none.
-    async fn way(&mut self) -> Result<Way> {
-        let select = "id,size,file,content.downloadUrl";
-        let item: DriveItem = self.client.get(&format!("{}?$select={select}", self.place)).await?;
-        if let Some(address) = item.download_url {
-            return Ok(Way::Address(address));
-        }
-        // The redirect is not followed by the transport: the token must not go where it leads.
-        let reply = self.client.call(Call::new(Method::GET, format!("{}/content", self.place))).await?;
-        let reply = reply.success().await?;
-        if reply.status() == StatusCode::OK {
-            return Ok(Way::Body(reply));
-        }
-        let address = reply.location().filter(|location| location.contains("://"));
-        address
-            .map(Way::Address)
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the service gives no address"))
-    }
-
-    fn accept(&mut self, reply: Reply) -> Result<()> {
-        let received = self.hash.length();
-        self.skip = match reply.status().as_u16() {
-            206 => {
-                let first =
-                    reply.response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-                let first = first
-                    .and_then(|text| text.strip_prefix("bytes ")?.split_once('-')?.0.parse::<u64>().ok());
-                if first != Some(received) {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        "the service sent another range than asked for",
-                    ));
-                }
-                0
-            }
-            // Nothing is left from here on: the check at the end judges whether that is right.
-            416 => {
-                self.body = None;
-                return Ok(());
-            }
-            _ => received,
         };
-        self.body = Some(reply.response.into_body());
-        Ok(())
+        Ok(Content::new(size, self.checked(bytes)))
     }
 
-    pub(super) fn into_stream(self) -> BoxStream<'a, Result<Bytes>> {
-        futures_util::stream::try_unfold(self, |mut download| async move {
-            let piece = download.next().await.map_err(|error| error.with_item(download.name.clone()))?;
-            Ok(piece.map(|piece| (piece, download)))
+    /// The bytes in order, with a few ranges on their way at once.
+    async fn ranges(&self, size: u64) -> Result<BoxStream<'a, Result<Bytes>>> {
+        // One address serves all ranges: get it before they all ask for it.
+        self.origin.address(self.client).await?;
+        let (client, origin) = (self.client, self.origin.clone());
+        let step = usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX);
+        let parts = (0..size).step_by(step).map(move |start| {
+            let mut transfer =
+                Transfer::new(client, origin.clone(), start, Some(size.min(start + RANGE_BYTES)));
+            async move { transfer.collect().await }
+        });
+        Ok(futures_util::stream::iter(parts).buffered(RANGES_AT_ONCE).boxed())
+    }
+
+    fn checked(self, bytes: BoxStream<'a, Result<Bytes>>) -> BoxStream<'a, Result<Bytes>> {
+        let state = (self, bytes, QuickXorHash::new());
+        futures_util::stream::try_unfold(state, |(download, mut bytes, mut hash)| async move {
+            let named = |error: Error| error.with_item(download.name.clone());
+            match bytes.next().await {
+                Some(piece) => {
+                    let piece = piece.map_err(named)?;
+                    hash.update(&piece);
+                    Ok(Some((piece, (download, bytes, hash))))
+                }
+                None => download.check(&hash).await.map_err(named).map(|()| None),
+            }
         })
         .boxed()
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            let piece = match &mut self.body {
-                Some(body) => body.next().await,
-                None => None,
-            };
-            match piece {
-                Some(Ok(mut piece)) => {
-                    let skip = self.skip.min(piece.len() as u64);
-                    self.skip -= skip;
-                    piece = piece.slice(usize::try_from(skip).unwrap_or(piece.len())..);
-                    if piece.is_empty() {
-                        continue;
-                    }
-                    self.hash.update(&piece);
-                    return Ok(Some(piece));
-                }
-                Some(Err(error)) => {
-                    self.resumes += 1;
-                    if self.resumes > RESUMES_MAX {
-                        return Err(error);
-                    }
-                    self.client.pause(self.resumes, error).await?;
-                    self.connect().await?;
-                }
-                None => return self.check().await.map(|()| None),
-            }
-        }
-    }
-
     /// Everything has arrived: is it what was announced?
-    async fn check(&mut self) -> Result<()> {
-        let (size, hash) = (self.hash.length(), self.hash.to_base64());
-        let matches = |expected_size: Option<u64>, expected_hash: Option<&str>| {
-            expected_size.is_none_or(|expected| expected == size)
-                && expected_hash.is_none_or(|expected| expected == hash)
-        };
-        if matches(self.expected_size, self.expected_hash) {
+    async fn check(&self, received: &QuickXorHash) -> Result<()> {
+        let (size, hash) = (received.length(), received.to_base64());
+        let same_size = self.expected_size.is_none_or(|expected| expected == size);
+        if same_size && self.expected_hash.is_none_or(|expected| expected == hash) {
             return Ok(());
         }
-        // The listing may be older than the content: ask again before the transfer is blamed.
-        let now: Result<DriveItem> = self.client.get(&format!("{}?$select=id,size,file", self.place)).await;
-        let changed = match &now {
-            Ok(item) => item.size != self.expected_size || item.hash() != self.expected_hash,
-            Err(error) => error.kind() == ErrorKind::NotFound,
-        };
-        if changed {
-            return Err(Error::new(ErrorKind::ChangedWhileReading, "the file changed while it was read"));
+        if self.origin.is_current() {
+            // The listing may be older than the content: ask again before the transfer is blamed.
+            let url = format!("{}?$select=id,size,file", self.origin.item());
+            let now: Result<DriveItem> = self.client.get(&url).await;
+            let changed = match &now {
+                Ok(item) => item.size != self.expected_size || item.hash() != self.expected_hash,
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            };
+            if changed {
+                return Err(Error::new(ErrorKind::ChangedWhileReading, "the file changed while it was read"));
+            }
         }
         let what = match self.expected_size {
             Some(expected) if expected != size => {
@@ -196,8 +115,4 @@ impl<'a> Download<'a> {
         };
         Err(Error::new(ErrorKind::SourceMismatch, what))
     }
-}
-
-fn bug(message: &str) -> Error {
-    Error::new(ErrorKind::Bug, message)
 }

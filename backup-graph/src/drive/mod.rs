@@ -21,14 +21,20 @@
 //! # }
 //! ```
 //!
-//! Not here yet: permissions, earlier versions and list fields of files.
+//! Permissions, earlier versions and the columns of the library are backed up on request: see
+//! [`DriveSource::with_permissions`], [`with_versions`](DriveSource::with_versions) and
+//! [`with_fields`](DriveSource::with_fields); [`DriveSink`] has the same switches for a restore.
 
 mod download;
+mod extras;
+mod grants;
 mod sink;
 mod source;
+mod transfer;
 mod upload;
 mod wire;
 
+pub use extras::Versions;
 pub use sink::DriveSink;
 pub use source::DriveSource;
 

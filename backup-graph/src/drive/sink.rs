@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::extras::VERSION_PREFIX;
 use super::wire::{DriveItem, FileSystemInfo};
 use super::{child_address, item_address};
 use crate::client::{Call, GraphClient, encode_segment};
@@ -30,6 +31,9 @@ pub struct DriveSink {
     pub(super) drive: String,
     target: String,
     pub(super) range_bytes: usize,
+    versions: bool,
+    pub(super) permissions: bool,
+    pub(super) fields: bool,
     /// Folders whose times are still to be set, once nothing more is put into them.
     open: Mutex<HashSet<Placed>>,
 }
@@ -57,6 +61,25 @@ pub(super) struct Target<'a> {
     pub(super) name: &'a str,
     pub(super) conflict: Conflict,
     pub(super) item: &'a Item,
+    /// The stream that is written.
+    pub(super) stream: &'a str,
+    /// The file that gets it as its next version; without one, it is a new file.
+    pub(super) onto: Option<&'a str>,
+}
+
+impl Target<'_> {
+    /// The address that an action on the file is appended to.
+    pub(super) fn address(&self, drive: &str) -> String {
+        match self.onto {
+            Some(id) => item_address(drive, id),
+            None => format!("{}:", child_address(drive, self.parent, self.name)),
+        }
+    }
+
+    /// Whether this is the last that is written of the file, so that its times hold.
+    pub(super) fn is_last(&self) -> bool {
+        self.stream == Stream::CONTENT
+    }
 }
 
 impl DriveSink {
@@ -68,6 +91,9 @@ impl DriveSink {
             drive: drive_id.into(),
             target,
             range_bytes: UPLOAD_RANGE_BYTES,
+            versions: false,
+            permissions: false,
+            fields: false,
             open: Mutex::default(),
         }
     }
@@ -78,6 +104,29 @@ impl DriveSink {
     pub fn with_range_bytes(mut self, bytes: usize) -> Self {
         let units = (bytes / UPLOAD_UNIT_BYTES).clamp(1, UPLOAD_UNITS_MAX);
         self.range_bytes = units * UPLOAD_UNIT_BYTES;
+        self
+    }
+
+    /// Whether earlier versions that were backed up are written back, oldest first, before the content. The default is no:
+    /// each costs what a file costs, counts against the quota, and gets the time of the restore.
+    #[must_use]
+    pub fn with_versions(mut self, wanted: bool) -> Self {
+        self.versions = wanted;
+        self
+    }
+
+    /// Whether permissions and sharing links that were backed up are given again. The default is no. Nobody is mailed; links
+    /// get new addresses; what the service cannot give back is in the restore's report.
+    #[must_use]
+    pub fn with_permissions(mut self, wanted: bool) -> Self {
+        self.permissions = wanted;
+        self
+    }
+
+    /// Whether the columns of the library are filled in again. The default is no. The library must have the columns.
+    #[must_use]
+    pub fn with_fields(mut self, wanted: bool) -> Self {
+        self.fields = wanted;
         self
     }
 
@@ -115,9 +164,15 @@ impl DriveSink {
                 }
             }
         };
-        let placement = Placement::new(id, action);
-        if action != Action::Skipped && FileSystemInfo::of(item.times).is_some() {
+        let mut placement = Placement::new(id, action);
+        if action == Action::Skipped {
+            return Ok(placement);
+        }
+        if FileSystemInfo::of(item.times).is_some() {
             self.open().insert(placement.placed.clone());
+        }
+        for problem in self.dress(id_of(&placement.placed)?, item).await? {
+            placement = placement.with_problem(problem);
         }
         Ok(placement)
     }
@@ -146,23 +201,53 @@ impl DriveSink {
         }
     }
 
-    async fn file(&self, target: Target<'_>, contents: &dyn Contents) -> Result<Placement> {
-        let announced = target.item.stream(Stream::CONTENT).and_then(|stream| stream.size);
+    /// Writes a file: its earlier versions where that is wanted, then its content.
+    async fn file(&self, mut target: Target<'_>, contents: &dyn Contents) -> Result<Placement> {
+        let earlier = target.item.streams.iter().map(|stream| stream.name.as_str());
+        let earlier = earlier.filter(|name| self.versions && name.starts_with(VERSION_PREFIX));
+        let mut streams = earlier.chain(std::iter::once(Stream::CONTENT));
+        target.stream = streams.next().unwrap_or(Stream::CONTENT);
+        let outcome = self.write(target, contents).await?;
+        let mut placement = self.settle(target, outcome).await?;
+        if placement.action == Action::Skipped {
+            return Ok(placement);
+        }
+        let id = id_of(&placement.placed)?.to_owned();
+        for stream in streams {
+            let next = Target { stream, onto: Some(&id), conflict: Conflict::Replace, ..target };
+            match self.write(next, contents).await? {
+                Outcome::Written(written) => check(&written, target.name)?,
+                Outcome::Taken(_) => return Err(name_taken(target.name)),
+            }
+        }
+        for problem in self.dress(&id, target.item).await? {
+            placement = placement.with_problem(problem);
+        }
+        Ok(placement)
+    }
+
+    /// Writes one stream of a file.
+    async fn write(&self, target: Target<'_>, contents: &dyn Contents) -> Result<Outcome> {
+        let announced = target.item.stream(target.stream).and_then(|stream| stream.size);
         let size = match announced {
             Some(size) => size,
             // A range of an upload names the total: where it is not known, the content is read once for its length.
-            None => measure(contents).await?,
+            None => measure(contents, target.stream).await?,
         };
-        let outcome = if size <= SMALL_FILE_BYTES_MAX {
-            self.write_small(target, contents, size).await?
+        if size <= SMALL_FILE_BYTES_MAX {
+            self.write_small(target, contents, size).await
         } else if target.conflict == Conflict::Skip
             && self.look_up(target.parent, target.name).await?.is_some()
         {
             // The service would tell only once everything was sent.
-            Outcome::Taken(None)
+            Ok(Outcome::Taken(None))
         } else {
-            self.write_large(target, contents, size).await?
-        };
+            self.write_large(target, contents, size).await
+        }
+    }
+
+    /// What became of a file, once it is known what the service holds.
+    async fn settle(&self, target: Target<'_>, outcome: Outcome) -> Result<Placement> {
         match outcome {
             Outcome::Written(written) => {
                 check(&written, target.name)?;
@@ -196,7 +281,7 @@ impl DriveSink {
     }
 
     async fn write_small(&self, target: Target<'_>, contents: &dyn Contents, size: u64) -> Result<Outcome> {
-        let mut content = contents.open(Stream::CONTENT)?;
+        let mut content = contents.open(target.stream)?;
         let mut bytes = Vec::new();
         while let Some(piece) = content.bytes.next().await {
             bytes.extend_from_slice(&piece?);
@@ -209,9 +294,9 @@ impl DriveSink {
         }
         let mut sent = QuickXorHash::new();
         sent.update(&bytes);
-        let address = child_address(&self.drive, target.parent, target.name);
+        let address = target.address(&self.drive);
         let parameter = encode_segment("@microsoft.graph.conflictBehavior");
-        let url = format!("{address}:/content?{parameter}={}", behavior(target.conflict));
+        let url = format!("{address}/content?{parameter}={}", behavior(target.conflict));
         let call = Call::new(Method::PUT, url);
         let call = call.bytes(Bytes::from(bytes), HeaderValue::from_static("application/octet-stream"));
         let mut attempt = 1;
@@ -230,7 +315,9 @@ impl DriveSink {
             }
             attempt += 1;
         };
-        self.set_times(&item.id, target.item).await?;
+        if target.is_last() {
+            self.set_times(&item.id, target.item).await?;
+        }
         Ok(Outcome::Written(Box::new(Written { item, new, sent })))
     }
 
@@ -269,7 +356,8 @@ impl Sink for DriveSink {
         let placed = match item.kind {
             kind if kind.is_container() => self.folder(item, parent, name, place.conflict).await,
             ItemKind::FILE => {
-                let target = Target { parent, name, conflict: place.conflict, item };
+                let (conflict, stream) = (place.conflict, Stream::CONTENT);
+                let target = Target { parent, name, conflict, item, stream, onto: None };
                 self.file(target, contents).await
             }
             kind => Err(Error::new(ErrorKind::Unsupported, format!("a drive cannot hold a {kind}"))),
@@ -318,8 +406,8 @@ fn check(written: &Written, name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::SourceMismatch, message).with_item(name))
 }
 
-async fn measure(contents: &dyn Contents) -> Result<u64> {
-    let mut content = contents.open(Stream::CONTENT)?;
+async fn measure(contents: &dyn Contents, stream: &str) -> Result<u64> {
+    let mut content = contents.open(stream)?;
     let mut size = 0u64;
     while let Some(piece) = content.bytes.next().await {
         size = size.saturating_add(piece?.len() as u64);

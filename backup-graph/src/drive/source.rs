@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use backup_core::{
-    Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Result, Source, Stream, Timestamp,
+    Attributes, Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Result, Source, Stream,
+    Timestamp,
 };
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -14,6 +15,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::download::Download;
+use super::extras::{Policy, Versions};
 use super::item_address;
 use super::wire::{SELECT, parse};
 use crate::client::{Call, GraphClient, Listing};
@@ -31,6 +33,7 @@ pub struct DriveSource {
     drive: String,
     concurrency: usize,
     page_entries: Option<u32>,
+    policy: Policy,
     addresses: Mutex<Addresses>,
 }
 
@@ -38,7 +41,14 @@ impl DriveSource {
     /// The drive with this id, such as `b!-RIj2…`.
     pub fn new(client: GraphClient, drive_id: impl Into<String>) -> Self {
         let drive = drive_id.into();
-        Self { client, drive, concurrency: 4, page_entries: None, addresses: Mutex::default() }
+        Self {
+            client,
+            drive,
+            concurrency: 4,
+            page_entries: None,
+            policy: Policy::default(),
+            addresses: Mutex::default(),
+        }
     }
 
     /// How many files are read at once. The default is 4; more is faster until the service asks to slow down.
@@ -55,10 +65,34 @@ impl DriveSource {
         self
     }
 
+    /// Which earlier versions of files are backed up. The default is none.
+    #[must_use]
+    pub fn with_versions(mut self, versions: Versions) -> Self {
+        self.policy.versions = versions;
+        self
+    }
+
+    /// Whether permissions and sharing links are backed up, where items have their own. The default is no: it takes a
+    /// request for each such item (twenty of them in one HTTP request, five resource units each), and the right to see them
+    /// (`Sites.FullControl.All` for all of them).
+    #[must_use]
+    pub fn with_permissions(mut self, wanted: bool) -> Self {
+        self.policy.permissions = wanted;
+        self
+    }
+
+    /// Whether the columns of the library are backed up with each item. The default is no. Costs no request.
+    #[must_use]
+    pub fn with_fields(mut self, wanted: bool) -> Self {
+        self.policy.fields = wanted;
+        self
+    }
+
     /// Where a full enumeration begins.
     fn start(&self) -> String {
         let top = self.page_entries.map_or_else(String::new, |entries| format!("&$top={entries}"));
-        format!("{}/delta?$select={SELECT}{top}", item_address(&self.drive, "root"))
+        let expand = if self.policy.fields { "&$expand=listItem($expand=fields)" } else { "" };
+        format!("{}/delta?$select={SELECT}{expand}{top}", item_address(&self.drive, "root"))
     }
 
     fn addresses(&self) -> std::sync::MutexGuard<'_, Addresses> {
@@ -81,23 +115,27 @@ impl Source for DriveSource {
     }
 
     async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
-        let announced = item.stream(stream).filter(|stream| stream.name == Stream::CONTENT);
-        let Some(announced) = announced else {
-            return Err(Error::new(ErrorKind::NotFound, "a drive's file has one stream, its content")
-                .with_item(stream));
+        let Some(announced) = item.stream(stream) else {
+            return Err(Error::new(ErrorKind::NotFound, "the file has no such stream").with_item(stream));
         };
         if announced.size == Some(0) {
             // Nothing to fetch: a request saved for each of the many empty files there are.
             return Ok(Content::from_bytes(Bytes::new()));
         }
-        let address = self.addresses().take(&item.id, self.client.now());
-        let mut download = Download::new(&self.client, &self.drive, item, address);
-        download.connect().await.map_err(|error| error.with_item(item.name.to_string()))?;
-        Ok(Content::new(announced.size, download.into_stream()))
+        let address = match stream {
+            Stream::CONTENT => self.addresses().take(&item.id, self.client.now()),
+            _ => None,
+        };
+        let download = Download::new(&self.client, &self.drive, item, announced, address);
+        download.open().await.map_err(|error| error.with_item(item.name.to_string()))
     }
 
     fn concurrency(&self) -> usize {
         self.concurrency
+    }
+
+    fn metrics(&self) -> Attributes {
+        self.client.metrics().to_attributes()
     }
 }
 
@@ -161,17 +199,27 @@ impl<'a> Round<'a> {
             Listing::Forgotten(error, location) => return self.start_over(error, location),
         };
         let now = client.now();
+        let mut items = Vec::with_capacity(page.value.len());
         for entry in page.value {
-            let change = match parse(entry) {
+            match parse(entry) {
                 Ok(mut item) => {
                     if let Some(address) = item.download_url.take() {
                         self.source.addresses().remember(ItemId::from(item.id.as_str()), address, now);
                     }
-                    item.into_change()
+                    items.push(item);
                 }
-                Err(problem) => Change::Unreadable(problem),
+                Err(problem) => self.ready.push_back(Change::Unreadable(problem)),
+            }
+        }
+        let extras = self.source.policy.extras(client, &self.source.drive, &items).await?;
+        for (item, extra) in items.into_iter().zip(extras) {
+            let mut change = item.into_change();
+            let problems = match &mut change {
+                Change::Upsert(item) => extra.apply(item),
+                _ => Vec::new(),
             };
             self.ready.push_back(change);
+            self.ready.extend(problems.into_iter().map(Change::Unreadable));
         }
         match (page.next_link, page.delta_link) {
             (Some(next), _) => self.next = Some(next),

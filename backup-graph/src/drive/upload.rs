@@ -1,13 +1,12 @@
 //! One large file on its way out: an upload session, its ranges, and going on after a fault.
 
-use backup_core::{Content, Contents, Error, ErrorKind, Result, Stream};
+use backup_core::{Content, Contents, Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::child_address;
 use super::sink::{DriveSink, Outcome, Target, Written, behavior, is_same};
 use super::wire::{DriveItem, FileSystemInfo};
 use crate::client::Call;
@@ -54,7 +53,7 @@ impl DriveSink {
         let mut restarts = 0;
         loop {
             let session = self.begin(target, total).await?;
-            let end = self.send(&session.upload_url, contents, total).await;
+            let end = self.send(&session.upload_url, target.stream, contents, total).await;
             match end {
                 Ok(End::Complete(item, new, sent)) => {
                     return Ok(Outcome::Written(Box::new(Written { item, new, sent })));
@@ -100,12 +99,12 @@ impl DriveSink {
         if let Some(info) = FileSystemInfo::of(target.item.times) {
             item["fileSystemInfo"] = json!(info);
         }
-        let address = child_address(&self.drive, target.parent, target.name);
-        self.client.post(&format!("{address}:/createUploadSession"), &json!({ "item": item })).await
+        let address = target.address(&self.drive);
+        self.client.post(&format!("{address}/createUploadSession"), &json!({ "item": item })).await
     }
 
-    async fn send(&self, url: &str, contents: &dyn Contents, total: u64) -> Result<End> {
-        let mut content = contents.open(Stream::CONTENT)?;
+    async fn send(&self, url: &str, stream: &str, contents: &dyn Contents, total: u64) -> Result<End> {
+        let mut content = contents.open(stream)?;
         let mut sent = QuickXorHash::new();
         let mut buffer: Vec<u8> = Vec::with_capacity(self.range_bytes);
         let mut rest = Bytes::new();

@@ -6,12 +6,22 @@ use backup_core::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Detail with the item's own permissions, as the service writes them.
+pub(super) const PERMISSIONS: &str = "permissions";
+/// Detail that says whether the item has its container's permissions besides its own.
+pub(super) const INHERITS: &str = "permissions_inherited";
+/// Detail with what is known of the earlier versions, oldest first.
+pub(super) const VERSIONS: &str = "versions";
+/// Detail with the columns of the library that the item lies in.
+pub(super) const FIELDS: &str = "fields";
+/// Attribute of files in which the service has found malware.
+pub(super) const MALWARE: &str = "malware";
 /// Attribute with the hash that the service announces for a file's content.
 pub(super) const QUICK_XOR_HASH: &str = "quick_xor_hash";
 /// What is asked for of each item.
 pub(super) const SELECT: &str = "id,name,size,eTag,cTag,createdDateTime,lastModifiedDateTime,fileSystemInfo,\
                                  parentReference,file,folder,package,remoteItem,root,deleted,description,createdBy,\
-                                 lastModifiedBy,webUrl,content.downloadUrl";
+                                 lastModifiedBy,webUrl,shared,malware,content.downloadUrl";
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -35,6 +45,10 @@ pub(super) struct DriveItem {
     created_by: Option<IdentitySet>,
     last_modified_by: Option<IdentitySet>,
     web_url: Option<String>,
+    /// With `hierarchicalsharing`, only what has permissions of its own carries this facet.
+    shared: Option<serde_json::Value>,
+    malware: Option<serde_json::Value>,
+    list_item: Option<ListItem>,
     #[serde(rename = "@microsoft.graph.downloadUrl")]
     pub(super) download_url: Option<String>,
 }
@@ -57,6 +71,13 @@ impl FileSystemInfo {
             Self { created_date_time: text(times.created), last_modified_date_time: text(times.modified) };
         (info != Self::default()).then_some(info)
     }
+}
+
+/// The columns of the library that the item lies in.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListItem {
+    fields: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -121,6 +142,16 @@ impl DriveItem {
         self.folder.is_some() || self.package.is_some() || self.root.is_some()
     }
 
+    /// Whether the item has permissions of its own that are worth a request.
+    pub(super) fn has_own_permissions(&self) -> bool {
+        self.shared.is_some() && self.deleted.is_none()
+    }
+
+    /// Whether the item may have earlier versions.
+    pub(super) fn has_versions(&self) -> bool {
+        self.file.is_some() && self.deleted.is_none()
+    }
+
     fn kind(&self) -> ItemKind {
         if self.package.is_some() {
             ItemKind::PACKAGE
@@ -170,6 +201,12 @@ impl DriveItem {
         }
         text(&mut item.attributes, "mime_type", self.file.and_then(|file| file.mime_type));
         text(&mut item.attributes, "package_type", self.package.and_then(|package| package.r#type));
+        if self.malware.is_some() {
+            item.attributes.insert(MALWARE.to_owned(), Value::Bool(true));
+        }
+        if let Some(fields) = self.list_item.and_then(|item| item.fields) {
+            item.details.insert(FIELDS.to_owned(), map_of(fields, 0));
+        }
         text(&mut item.attributes, "etag", self.e_tag);
         text(&mut item.attributes, "ctag", self.c_tag);
         text(&mut item.details, "created_by", self.created_by.and_then(IdentitySet::name));
@@ -206,6 +243,48 @@ pub(super) fn parse(entry: serde_json::Value) -> Result<DriveItem, Problem> {
             let message = "the item is not what the service's documentation says";
             Err(problem(Error::new(ErrorKind::Io, message).with_source(error)))
         }
+    }
+}
+
+/// Nesting of JSON that is kept; what lies deeper is kept as text.
+const JSON_DEPTH_MAX: usize = 12;
+
+/// JSON as an attribute; null is left out.
+pub(super) fn value_of(json: serde_json::Value, depth: usize) -> Option<Value> {
+    use serde_json::Value as Json;
+    Some(match json {
+        Json::Null => return None,
+        Json::Array(_) | Json::Object(_) if depth >= JSON_DEPTH_MAX => Value::Text(json.to_string()),
+        Json::Bool(value) => Value::Bool(value),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => Value::Int(value),
+            (None, Some(value)) => Value::Float(value),
+            (None, None) => Value::Text(number.to_string()),
+        },
+        Json::String(text) => Value::Text(text),
+        Json::Array(values) => {
+            Value::List(values.into_iter().filter_map(|value| value_of(value, depth + 1)).collect())
+        }
+        Json::Object(map) => map_of(map, depth),
+    })
+}
+
+fn map_of(map: serde_json::Map<String, serde_json::Value>, depth: usize) -> Value {
+    let entries = map.into_iter().filter_map(|(name, value)| Some((name, value_of(value, depth + 1)?)));
+    Value::Map(entries.collect())
+}
+
+/// The inverse of [`value_of`].
+pub(super) fn json_of(value: &Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Int(value) => Json::from(*value),
+        Value::Float(value) => Json::from(*value),
+        Value::Text(text) => Json::from(text.as_str()),
+        Value::List(values) => values.iter().map(json_of).collect(),
+        Value::Map(map) => map.iter().map(|(name, value)| (name.clone(), json_of(value))).collect(),
+        _ => Json::Null,
     }
 }
 

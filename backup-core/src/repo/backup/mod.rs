@@ -19,7 +19,7 @@ use super::{Inner, Repository};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
 use crate::id::SnapshotId;
-use crate::item::{Collection, Cursor, Item, ItemId};
+use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
 use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
@@ -56,6 +56,8 @@ pub struct BackupReport {
     pub stats: SnapshotStats,
     /// Items that could not be read, or whose content changed while it was read.
     pub problems: Vec<Problem>,
+    /// What the source says that the run has cost; see [`Source::metrics`].
+    pub source: Attributes,
 }
 
 impl<'a> BackupRun<'a> {
@@ -370,7 +372,7 @@ impl<'a> Run<'a> {
         let (snapshot, stats) =
             self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
         self.phase(Phase::Done)?;
-        Ok(BackupReport { snapshot, state, stats, problems: findings.problems })
+        Ok(BackupReport { snapshot, state, stats, problems: findings.problems, source: self.source.metrics() })
     }
 
     /// A hard link without the item that holds its content could not be restored. The next run, to which it may be the
