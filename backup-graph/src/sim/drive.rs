@@ -5,42 +5,10 @@ use std::collections::BTreeMap;
 use backup_core::Timestamp;
 use bytes::Bytes;
 
+use super::node::{Facets, Identity, Node, Stamp, Version};
 use super::rng::Rng;
+use super::sharing::{Grant, What};
 use crate::hash::QuickXorHash;
-
-/// An item of a drive, as the service keeps it.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) id: String,
-    pub(super) parent: Option<String>,
-    pub(super) name: String,
-    /// None for a folder.
-    pub(super) content: Option<Bytes>,
-    /// The hash that the service announces: that of the content, unless a test wants the service to be wrong.
-    pub(super) hash: String,
-    /// The client's times (`fileSystemInfo`).
-    pub(super) created: Timestamp,
-    pub(super) modified: Timestamp,
-    /// The service's times.
-    pub(super) created_here: Timestamp,
-    pub(super) modified_here: Timestamp,
-    /// Counts every change.
-    pub(super) version: u32,
-    /// Counts changes of the content.
-    pub(super) content_version: u32,
-    /// Position in a full enumeration.
-    ordinal: u64,
-}
-
-impl Node {
-    pub(super) fn is_folder(&self) -> bool {
-        self.content.is_none()
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.content.as_ref().map_or(0, Bytes::len) as u64
-    }
-}
 
 /// What to do if a name is taken, as the service calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +22,28 @@ pub(super) enum Behavior {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken;
 
+/// An entry of the change log.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: String,
+    /// Only permissions changed.
+    pub(super) sharing: bool,
+    pub(super) at: Timestamp,
+}
+
+/// Most earlier contents of one file, as libraries are set up by default.
+const VERSIONS_MAX: usize = 500;
+
 #[derive(Debug)]
 pub(super) struct Drive {
     pub(super) id: String,
-    pub(super) owner: String,
+    pub(super) owner: Identity,
+    pub(super) name: String,
+    /// `business`, or `documentLibrary` for those of sites and groups.
+    pub(super) kind: &'static str,
+    /// Columns of the library besides the ones that every library has.
+    pub(super) columns: Vec<String>,
+    pub(super) created: Timestamp,
     pub(super) root: String,
     pub(super) quota_bytes: Option<u64>,
     /// Positions of an earlier epoch are forgotten.
@@ -66,17 +52,21 @@ pub(super) struct Drive {
     /// Ids by parent and lower-case name: names are unique regardless of case.
     names: BTreeMap<(String, String), String>,
     order: BTreeMap<u64, String>,
-    log: Vec<String>,
+    log: Vec<Entry>,
     ordinal: u64,
     rng: Rng,
 }
 
 impl Drive {
-    pub(super) fn new(id: String, owner: &str, mut rng: Rng, now: Timestamp) -> Self {
+    pub(super) fn new(id: String, owner: Identity, mut rng: Rng, now: Timestamp) -> Self {
         let root = format!("01{}", rng.identifier(32));
         let mut drive = Self {
             id,
-            owner: owner.to_owned(),
+            owner: owner.clone(),
+            name: "OneDrive".to_owned(),
+            kind: "business",
+            columns: vec!["Title".to_owned()],
+            created: now,
             root: root.clone(),
             quota_bytes: None,
             epoch: 0,
@@ -87,7 +77,17 @@ impl Drive {
             ordinal: 0,
             rng,
         };
-        drive.insert(root, None, "root".to_owned(), None, now);
+        drive.insert(root.clone(), None, "root".to_owned(), None, now.into());
+        let id = drive.rng.identifier(24);
+        if let Some(top) = drive.items.get_mut(&root) {
+            top.inherits = false;
+            top.grants.push(Grant {
+                id,
+                roles: vec!["owner".to_owned()],
+                expires: None,
+                what: What::Direct(owner),
+            });
+        }
         drive
     }
 
@@ -115,6 +115,22 @@ impl Drive {
             .try_fold(start, |node, name| self.child(&node.id, name))
     }
 
+    /// The item and everything below it, in no order.
+    pub(super) fn below<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
+        let mut open = vec![node];
+        std::iter::from_fn(move || {
+            let node = open.pop()?;
+            open.extend(self.children(&node.id));
+            Some(node)
+        })
+    }
+
+    /// Whether the application lost sight of a folder above the item.
+    pub(super) fn is_below_hidden(&self, node: &Node) -> bool {
+        let above = |node: &Node| node.parent.as_deref().and_then(|parent| self.node(parent));
+        std::iter::successors(above(node), |node| above(node)).any(|node| node.facets.hidden)
+    }
+
     pub(super) fn used_bytes(&self) -> u64 {
         self.items.values().map(Node::size).sum()
     }
@@ -128,8 +144,13 @@ impl Drive {
         self.log.len()
     }
 
-    pub(super) fn log_from(&self, position: usize) -> &[String] {
+    pub(super) fn log_from(&self, position: usize) -> &[Entry] {
         self.log.get(position..).unwrap_or(&[])
+    }
+
+    /// The position of the first entry that is not older.
+    pub(super) fn log_since(&self, time: Timestamp) -> usize {
+        self.log.partition_point(|entry| entry.at < time)
     }
 
     /// Items in the order of a full enumeration, after the given position.
@@ -145,34 +166,44 @@ impl Drive {
         name: &str,
         content: Option<Bytes>,
         behavior: Behavior,
-        now: Timestamp,
+        stamp: impl Into<Stamp>,
     ) -> Result<(String, bool), Taken> {
+        let stamp = stamp.into();
         let existing = self.child(parent, name).map(|node| (node.id.clone(), node.is_folder()));
         let name = match (existing, behavior, &content) {
             (None, ..) => name.to_owned(),
             (Some(_), Behavior::Rename, _) => self.free_name(parent, name),
             (Some((id, false)), Behavior::Replace, Some(bytes)) => {
-                self.set_content(&id, bytes.clone(), now);
+                self.set_content(&id, bytes.clone(), stamp);
                 return Ok((id, false));
             }
             _ => return Err(Taken),
         };
         let id = format!("01{}", self.rng.identifier(32));
-        self.insert(id.clone(), Some(parent.to_owned()), name, content, now);
+        self.insert(id.clone(), Some(parent.to_owned()), name, content, stamp);
         Ok((id, true))
     }
 
-    pub(super) fn set_content(&mut self, id: &str, content: Bytes, now: Timestamp) {
-        self.change(id, now, |node| {
+    pub(super) fn set_content(&mut self, id: &str, content: Bytes, stamp: impl Into<Stamp>) {
+        let stamp = stamp.into();
+        let at = stamp.at;
+        self.change(id, stamp, |node| {
+            if let Some(former) = node.content.take() {
+                let (number, modified_here) = (node.content_version, node.modified_here);
+                let modified_by = node.modified_by.clone();
+                node.history.push(Version { number, content: former, modified_here, modified_by });
+                let surplus = node.history.len().saturating_sub(VERSIONS_MAX);
+                node.history.drain(..surplus);
+            }
             node.hash = QuickXorHash::of(&content);
             node.content = Some(content);
             node.content_version += 1;
-            node.modified = now;
+            node.modified = at;
         });
     }
 
     pub(super) fn set_hash(&mut self, id: &str, hash: String, now: Timestamp) {
-        self.change(id, now, |node| node.hash = hash);
+        self.change(id, now.into(), |node| node.hash = hash);
     }
 
     pub(super) fn set_times(
@@ -180,12 +211,12 @@ impl Drive {
         id: &str,
         created: Option<Timestamp>,
         modified: Option<Timestamp>,
-        now: Timestamp,
+        stamp: impl Into<Stamp>,
     ) {
         if created.is_none() && modified.is_none() {
             return;
         }
-        self.change(id, now, |node| {
+        self.change(id, stamp.into(), |node| {
             node.created = created.unwrap_or(node.created);
             node.modified = modified.unwrap_or(node.modified);
         });
@@ -197,7 +228,7 @@ impl Drive {
         id: &str,
         parent: &str,
         name: &str,
-        now: Timestamp,
+        stamp: impl Into<Stamp>,
     ) -> Result<(), Taken> {
         if self.child(parent, name).is_some_and(|node| node.id != id)
             || self.is_within(parent, id)
@@ -208,7 +239,7 @@ impl Drive {
         if let Some(node) = self.items.get(id) {
             self.names.remove(&key_of(node));
         }
-        self.change(id, now, |node| {
+        self.change(id, stamp.into(), |node| {
             node.parent = Some(parent.to_owned());
             node.name = name.to_owned();
         });
@@ -219,11 +250,19 @@ impl Drive {
     }
 
     /// Removes the item and all below it. As with the real service, the log names only the item itself.
-    pub(super) fn remove(&mut self, id: &str) {
+    pub(super) fn remove(&mut self, id: &str, now: Timestamp) {
         let below: Vec<String> = self.children(id).map(|node| node.id.clone()).collect();
         below.iter().for_each(|child| self.forget(child));
         self.forget(id);
-        self.log.push(id.to_owned());
+        self.log.push(Entry { id: id.to_owned(), sharing: false, at: now });
+    }
+
+    /// Changes who may see the item: neither its version nor its times move.
+    pub(super) fn reshare(&mut self, id: &str, now: Timestamp, how: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.items.get_mut(id) {
+            how(node);
+            self.log.push(Entry { id: id.to_owned(), sharing: true, at: now });
+        }
     }
 
     fn forget(&mut self, id: &str) {
@@ -241,8 +280,10 @@ impl Drive {
         parent: Option<String>,
         name: String,
         content: Option<Bytes>,
-        now: Timestamp,
+        stamp: Stamp,
     ) {
+        let now = stamp.at;
+        let by = stamp.by.unwrap_or_else(|| self.owner.clone());
         self.ordinal += 1;
         let node = Node {
             id: id.clone(),
@@ -254,22 +295,32 @@ impl Drive {
             modified: now,
             created_here: now,
             modified_here: now,
+            created_by: by.clone(),
+            modified_by: by,
             version: 1,
             content_version: 1,
+            history: Vec::new(),
+            grants: Vec::new(),
+            inherits: true,
+            fields: serde_json::Map::new(),
+            facets: Facets::default(),
             ordinal: self.ordinal,
         };
         self.names.insert(key_of(&node), id.clone());
         self.order.insert(self.ordinal, id.clone());
         self.items.insert(id.clone(), node);
-        self.log.push(id);
+        self.log.push(Entry { id, sharing: false, at: now });
     }
 
-    fn change(&mut self, id: &str, now: Timestamp, how: impl FnOnce(&mut Node)) {
+    /// Changes the item as somebody's act: a new version of it, in the log.
+    pub(super) fn change(&mut self, id: &str, stamp: Stamp, how: impl FnOnce(&mut Node)) {
+        let by = stamp.by.unwrap_or_else(|| self.owner.clone());
         if let Some(node) = self.items.get_mut(id) {
             how(node);
             node.version += 1;
-            node.modified_here = now;
-            self.log.push(id.to_owned());
+            node.modified_here = stamp.at;
+            node.modified_by = by;
+            self.log.push(Entry { id: id.to_owned(), sharing: false, at: stamp.at });
         }
     }
 

@@ -102,8 +102,12 @@ impl Faults {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests by kind.
+    /// Requests by kind, those inside of batches included.
     pub requests: BTreeMap<Route, u64>,
+    /// Requests that came inside of batches; the batches themselves are [`Route::Batch`].
+    pub inside_batches: u64,
+    /// Requests that were refused because a budget of resource units was used up.
+    pub throttled: u64,
     /// Requests that came although the service had asked to wait: each one is a mistake of the client.
     pub inside_window: u64,
     /// Requests that brought a token to a pre-authenticated address: each one is a mistake of the client.
@@ -119,9 +123,10 @@ impl Counters {
         self.requests.get(&route).copied().unwrap_or(0)
     }
 
-    /// All requests but those for tokens.
+    /// All HTTP requests but those for tokens: a batch is one.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.requests.iter().filter(|(route, _)| **route != Route::Token).map(|(_, count)| count).sum()
+        let all = self.requests.iter().filter(|(route, _)| **route != Route::Token);
+        all.map(|(_, count)| count).sum::<u64>().saturating_sub(self.inside_batches)
     }
 }

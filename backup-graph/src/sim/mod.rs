@@ -7,20 +7,36 @@
 //! What it is not: a model of the service's speed, or of anything that its documentation does not say.
 
 mod answer;
+mod batch;
+mod budget;
+mod content;
 mod delta;
+mod directory;
 mod documents;
 mod drive;
 mod faults;
+mod fields;
+mod hands;
 #[cfg(feature = "sim-server")]
 mod http;
+mod items;
+mod marks;
+mod node;
+mod odata;
+mod permissions;
 mod rng;
 mod route;
+mod rules;
+mod scopes;
 mod seed;
 mod server;
+mod sharing;
+mod sign_in;
 mod tenant;
 mod token;
 mod transport;
 mod upload;
+mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,9 +48,11 @@ use bytes::Bytes;
 pub use faults::{Counters, Fault, Faults};
 #[cfg(feature = "sim-server")]
 pub use http::SimServer;
+pub use node::Obstacle;
 pub use route::Route;
+pub use rules::{Budget, Hosts, Resync, Rules};
 pub use server::handle;
-pub use tenant::{Hosts, Rules, Tenant};
+pub use tenant::Tenant;
 pub use transport::{SimTransport, VirtualTimer};
 
 use answer::Refusal;
@@ -104,6 +122,22 @@ impl Simulation {
 
 impl World {
     fn deliver(&mut self, request: &Request<Bytes>, now: Timestamp) -> Delivery {
+        self.judge(request, now, false)
+    }
+
+    /// A request inside a batch: its answer, and never a broken connection.
+    fn inner(&mut self, request: &Request<Bytes>, now: Timestamp) -> Response<Bytes> {
+        self.counters.inside_batches += 1;
+        match self.judge(request, now, true) {
+            Delivery::Answer(response, _) => response,
+            Delivery::Reset => {
+                Refusal::new(503, "serviceNotAvailable", "The service is not available. Try again.")
+                    .into_response(&self.tenant)
+            }
+        }
+    }
+
+    fn judge(&mut self, request: &Request<Bytes>, now: Timestamp, inside: bool) -> Delivery {
         let route = route::route_of(&self.tenant.hosts, request);
         *self.counters.requests.entry(route).or_default() += 1;
         let with_token = request.headers().contains_key(header::AUTHORIZATION);
@@ -111,7 +145,8 @@ impl World {
             self.counters.leaked_tokens += 1;
         }
         if let Some(until) = self.window.filter(|until| now < *until && route != Route::Token) {
-            self.counters.inside_window += 1;
+            // Of a window that began within the batch its client could not know.
+            self.counters.inside_window += u64::from(!inside);
             return self.throttled(now, crate::transport::between(now, until), false);
         }
         let fault = self.faults.next(route);
@@ -132,14 +167,38 @@ impl World {
             Some(Fault::Truncate(length)) => cut = Some(length),
             Some(Fault::Reset) => return Delivery::Reset,
             Some(Fault::LoseAnswer) => {
-                handle(&mut self.tenant, request, now);
+                self.answer(request, now);
                 return Delivery::Reset;
             }
             Some(Fault::ExpireAddress) => {
                 return self.refuse(Refusal::new(401, "unauthenticated", "The address has expired."));
             }
         }
-        Delivery::Answer(handle(&mut self.tenant, request, now), cut)
+        Delivery::Answer(self.answer(request, now), cut)
+    }
+
+    fn answer(&mut self, request: &Request<Bytes>, now: Timestamp) -> Response<Bytes> {
+        if batch::is_one(request) {
+            return batch::serve(
+                self,
+                |world| &mut world.tenant,
+                request,
+                now,
+                |world, inner| world.inner(inner, now),
+            );
+        }
+        let response = server::one(&mut self.tenant, request, now);
+        if response.status() == ::http::StatusCode::TOO_MANY_REQUESTS {
+            // The budget is used up: until then, calls are a client's mistake.
+            let seconds = response
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.parse().ok());
+            let until = crate::transport::later(now, Duration::from_secs(seconds.unwrap_or(0)));
+            self.window = self.window.max(Some(until));
+            self.counters.throttled += 1;
+        }
+        response
     }
 
     fn throttled(&mut self, now: Timestamp, wait: Duration, as_date: bool) -> Delivery {
@@ -153,7 +212,7 @@ impl World {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Delivery {
-        Delivery::Answer(refusal.into_response(&mut self.tenant), None)
+        Delivery::Answer(refusal.into_response(&self.tenant), None)
     }
 }
 

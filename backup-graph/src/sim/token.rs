@@ -5,6 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 const MAC_BYTES: usize = 12;
 
+/// A keyed hash of a text.
+pub(super) fn mac(key: &[u8; 32], text: &str) -> Vec<u8> {
+    blake3::keyed_hash(key, text.as_bytes()).as_bytes().to_vec()
+}
+
 /// Seals `payload` into text that only this tenant can have made.
 pub(super) fn seal(key: &[u8; 32], payload: &str) -> String {
     let mac = blake3::keyed_hash(key, payload.as_bytes());

@@ -8,7 +8,10 @@ use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
 
 use super::answer::{Answered, Refusal, Shape, bytes, drive_item, json};
+use super::budget;
 use super::drive::Behavior;
+use super::items::{changeable, room, stamp_of};
+use super::route::Route;
 use super::tenant::Tenant;
 use crate::transport::later;
 
@@ -26,6 +29,12 @@ pub(super) struct Upload {
     pub(super) behavior: Behavior,
     pub(super) created: Option<Timestamp>,
     pub(super) modified: Option<Timestamp>,
+    /// Who began it.
+    pub(super) application: String,
+    /// The size that was named at the beginning.
+    pub(super) announced: Option<u64>,
+    /// Whether the file appears only once it is asked for.
+    pub(super) defer_commit: bool,
     total: Option<u64>,
     received: Vec<u8>,
     expires: Timestamp,
@@ -40,6 +49,9 @@ impl Upload {
             behavior,
             created: None,
             modified: None,
+            application: String::new(),
+            announced: None,
+            defer_commit: false,
             total: None,
             received: Vec::new(),
             expires: later(now, SESSION_LIFE),
@@ -47,12 +59,13 @@ impl Upload {
     }
 
     pub(super) fn status(&self) -> Value {
-        let next = self.received.len();
+        let next = self.received.len() as u64;
         let expected = match self.total {
-            Some(total) => format!("{next}-{}", total.saturating_sub(1)),
-            None => format!("{next}-"),
+            Some(total) if next == total => json!([]),
+            Some(total) => json!([format!("{next}-{}", total.saturating_sub(1))]),
+            None => json!([format!("{next}-")]),
         };
-        json!({ "expirationDateTime": self.expires.to_string(), "nextExpectedRanges": [expected] })
+        json!({ "expirationDateTime": self.expires.to_string(), "nextExpectedRanges": expected })
     }
 
     /// Takes one range. True once the file is complete.
@@ -61,7 +74,7 @@ impl Upload {
         if last < first || last >= total || last - first + 1 != body.len() as u64 {
             return Err(Refusal::invalid("The Content-Range header does not match the length of the body."));
         }
-        if self.total.is_some_and(|known| known != total) {
+        if self.total.or(self.announced).is_some_and(|known| known != total) {
             return Err(Refusal::invalid("The total size must be the same in every range."));
         }
         if body.len() as u64 >= RANGE_BYTES_MAX {
@@ -87,7 +100,12 @@ impl Upload {
 /// A request to an upload address.
 pub(super) fn serve(tenant: &mut Tenant, id: &str, request: &Request<Bytes>, now: Timestamp) -> Answered {
     let gone = || Refusal::new(404, "itemNotFound", "The upload session was not found");
-    let upload = tenant.uploads.get_mut(id).filter(|upload| now <= upload.expires).ok_or_else(gone)?;
+    let upload = tenant.uploads.get(id).filter(|upload| now <= upload.expires).ok_or_else(gone)?;
+    if *request.method() == Method::PUT {
+        let application = upload.application.clone();
+        tenant.charge(&application, budget::cost(Route::UploadRange, false, false), now)?;
+    }
+    let upload = tenant.uploads.get_mut(id).ok_or_else(gone)?;
     match *request.method() {
         Method::GET => Ok(json(200, &upload.status())),
         Method::DELETE => {
@@ -97,27 +115,41 @@ pub(super) fn serve(tenant: &mut Tenant, id: &str, request: &Request<Bytes>, now
         Method::PUT => {
             let range = content_range(request.headers())
                 .ok_or_else(|| Refusal::invalid("The Content-Range header is missing or malformed."))?;
-            if !upload.take(range, request.body())? {
+            let complete = upload.take(range, request.body())?;
+            if !complete || upload.defer_commit {
                 upload.expires = later(now, SESSION_LIFE);
                 return Ok(json(202, &upload.status()));
             }
-            let upload = tenant.uploads.remove(id).ok_or_else(gone)?;
-            finish(tenant, upload, now)
+            commit(tenant, id, now)
+        }
+        Method::POST if request.body().is_empty() => {
+            if upload.total != Some(upload.received.len() as u64) {
+                return Err(Refusal::invalid("Not all of the file has been received."));
+            }
+            commit(tenant, id, now)
         }
         _ => Err(Refusal::new(405, "invalidRequest", "The method is not allowed here.")),
     }
 }
 
-fn finish(tenant: &mut Tenant, upload: Upload, now: Timestamp) -> Answered {
+fn commit(tenant: &mut Tenant, id: &str, now: Timestamp) -> Answered {
+    let upload = tenant.uploads.remove(id).ok_or_else(Refusal::not_found)?;
+    room(tenant, &upload.drive, upload.received.len() as u64)?;
     let content = Some(tenant.stored(&upload.name, upload.received.into()));
     let drive = tenant.drives.get_mut(&upload.drive).ok_or_else(Refusal::not_found)?;
-    let made = drive.create(&upload.parent, &upload.name, content, upload.behavior, now);
+    if let Some(node) =
+        drive.child(&upload.parent, &upload.name).filter(|_| upload.behavior == Behavior::Replace)
+    {
+        changeable(node)?;
+    }
+    let stamp = stamp_of(&upload.application, now);
+    let made = drive.create(&upload.parent, &upload.name, content, upload.behavior, stamp.clone());
     let (item, new) = made.map_err(|_| Refusal::name_taken())?;
-    drive.set_times(&item, upload.created, upload.modified, now);
+    drive.set_times(&item, upload.created, upload.modified, stamp);
     let drive = tenant.drives.get(&upload.drive).ok_or_else(Refusal::not_found)?;
     let node = drive.node(&item).ok_or_else(Refusal::not_found)?;
-    let shape = Shape { select: None, delta: false };
-    Ok(json(if new { 201 } else { 200 }, &drive_item(tenant, drive, node, shape)))
+    let shape = Shape::all(&upload.application);
+    Ok(json(if new { 201 } else { 200 }, &drive_item(tenant, drive, node, &shape)))
 }
 
 /// `bytes 0-327679/1000000`.
