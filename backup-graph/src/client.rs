@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::auth::{Secret, TokenProvider};
+use crate::batch::BatchRequest;
 use crate::limits::{ERROR_BYTES_MAX, JSON_BYTES_MAX, PAGES_MAX};
 use crate::throttle::{Answer, Fence, Patience, Verdict};
 use crate::transport::{Body, Timer, Transport, collect};
@@ -48,6 +49,7 @@ struct Shared {
     fence: Mutex<Fence>,
     jitter: AtomicU64,
     requests: AtomicU64,
+    inner_requests: AtomicU64,
     retries: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
@@ -61,6 +63,8 @@ struct Shared {
 pub struct Metrics {
     /// Requests sent, repeated ones included; token requests not included.
     pub requests: u64,
+    /// Requests that were sent within batches, repeated ones included.
+    pub inner_requests: u64,
     /// Requests sent again after a failure that may pass.
     pub retries: u64,
     /// Bytes of request bodies.
@@ -81,12 +85,14 @@ pub(crate) struct Call {
     headers: HeaderMap,
     body: Bytes,
     repeat: bool,
+    inner: u64,
 }
 
 /// The answer to a call, and which attempt got it: after a repeated one, an earlier may have had effect already.
 pub(crate) struct Reply {
     pub(crate) response: Response<Body>,
     pub(crate) attempt: u32,
+    pub(crate) token: Option<Secret>,
 }
 
 /// The answer to a listing.
@@ -100,7 +106,14 @@ pub(crate) enum Listing<T> {
 
 impl Call {
     pub(crate) fn new(method: Method, url: impl Into<String>) -> Self {
-        Self { method, url: url.into(), headers: HeaderMap::new(), body: Bytes::new(), repeat: true }
+        Self {
+            method,
+            url: url.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            repeat: true,
+            inner: 0,
+        }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -124,6 +137,12 @@ impl Call {
         self.repeat = false;
         self
     }
+
+    /// Carries these requests.
+    pub(crate) fn inner<'a>(mut self, requests: impl Iterator<Item = &'a BatchRequest>) -> Self {
+        self.inner = requests.count() as u64;
+        self
+    }
 }
 
 impl GraphClient {
@@ -143,6 +162,7 @@ impl GraphClient {
             fence: Mutex::default(),
             jitter: AtomicU64::new(RandomState::new().hash_one(&base)),
             requests: AtomicU64::new(0),
+            inner_requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
@@ -192,6 +212,7 @@ impl GraphClient {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Metrics {
             requests: load(&self.shared.requests),
+            inner_requests: load(&self.shared.inner_requests),
             retries: load(&self.shared.retries),
             bytes_sent: load(&self.shared.bytes_sent),
             bytes_received: load(&self.shared.bytes_received),
@@ -348,10 +369,10 @@ impl GraphClient {
                     let response = answer?;
                     match token {
                         Some(token) if response.status() == StatusCode::UNAUTHORIZED && !refreshed => {
-                            self.tokens.invalidate(&token);
+                            self.token_refused(&token, Some(response.headers()));
                             refreshed = true;
                         }
-                        _ => return Ok(Reply { response, attempt }),
+                        token => return Ok(Reply { response, attempt, token }),
                     }
                 }
                 Verdict::Wait { wait, told } => {
@@ -387,6 +408,7 @@ impl GraphClient {
             Err(error) => return (Err(error), token),
         };
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.shared.inner_requests.fetch_add(call.inner, Ordering::Relaxed);
         self.shared.bytes_sent.fetch_add(request.body().len() as u64, Ordering::Relaxed);
         let answer = self.transport.send(request).await;
         let shared = Arc::clone(&self.shared);
@@ -423,7 +445,22 @@ impl GraphClient {
         Ok(request)
     }
 
-    fn judge(&self, attempt: u32, answer: Answer<'_>) -> Verdict {
+    /// The service refused a token that it got.
+    pub(crate) fn token_refused(&self, token: &Secret, _headers: Option<&HeaderMap>) {
+        self.tokens.invalidate(token);
+    }
+
+    pub(crate) fn count_inner_retries(&self, count: u64) {
+        self.shared.retries.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The path of an address below the base address.
+    pub(crate) fn path_of<'a>(&self, url: &'a str) -> Result<&'a str> {
+        let path = if url.starts_with('/') { Some(url) } else { url.strip_prefix(&self.base) };
+        path.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "not an address of this service"))
+    }
+
+    pub(crate) fn judge(&self, attempt: u32, answer: Answer<'_>) -> Verdict {
         self.patience.judge(self.now(), attempt, answer, self.random())
     }
 
@@ -442,11 +479,11 @@ impl GraphClient {
         }
     }
 
-    fn raise_fence(&self, wait: Duration) {
+    pub(crate) fn raise_fence(&self, wait: Duration) {
         self.shared.fence.lock().unwrap_or_else(PoisonError::into_inner).raise(self.now(), wait);
     }
 
-    async fn sleep(&self, wait: Duration) {
+    pub(crate) async fn sleep(&self, wait: Duration) {
         self.shared.waits.fetch_add(1, Ordering::Relaxed);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.shared.waited_ms.fetch_add(wait_ms, Ordering::Relaxed);
@@ -550,7 +587,7 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, KEPT).to_string()
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
         Error::new(ErrorKind::Io, "the service's answer is not what its documentation says")
             .with_source(error)
@@ -568,8 +605,13 @@ async fn failure(answer: Result<Response<Body>>) -> Error {
 async fn refusal(response: Response<Body>) -> Error {
     let status = response.status();
     // A refusal whose text breaks off is a refusal all the same.
-    let body = collect(response.into_body(), ERROR_BYTES_MAX).await.unwrap_or_default();
-    let envelope: ErrorEnvelope = serde_json::from_slice(&body).unwrap_or_default();
+    let (parts, body) = response.into_parts();
+    let body = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
+    refusal_of(status, &parts.headers, &body)
+}
+
+pub(crate) fn refusal_of(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Error {
+    let envelope: ErrorEnvelope = serde_json::from_slice(body).unwrap_or_default();
     let code = envelope.code().to_owned();
     let kind = match code.as_str() {
         "ResyncRequired" | "SyncStateNotFound" | "SyncStateInvalid" => ErrorKind::CursorExpired,
@@ -589,6 +631,8 @@ fn kind_of(status: StatusCode) -> ErrorKind {
         404 => ErrorKind::NotFound,
         409 => ErrorKind::AlreadyExists,
         410 => ErrorKind::CursorExpired,
+        // 424: another request of the same batch failed.
+        424 => ErrorKind::Unavailable,
         413 => ErrorKind::LimitExceeded,
         429 | 509 => ErrorKind::Throttled,
         501 => ErrorKind::Unsupported,

@@ -14,6 +14,7 @@
 //! Read first: [`GraphClient`], then [`drive`].
 
 pub mod auth;
+mod batch;
 mod client;
 pub mod drive;
 mod hash;
@@ -28,6 +29,7 @@ mod wire;
 pub use {bytes, http};
 
 pub use auth::{ClientSecret, Secret, StaticToken, TokenProvider};
+pub use batch::{BatchReply, BatchRequest};
 pub use client::{GLOBAL_GRAPH, GraphClient, Metrics};
 pub use drive::{DriveSink, DriveSource};
 pub use hash::QuickXorHash;

@@ -4,6 +4,10 @@
 pub(crate) const JSON_BYTES_MAX: usize = 64 << 20;
 /// Longest error answer that is read, in bytes.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 << 10;
+/// Most requests in one batch.
+pub(crate) const BATCH_REQUESTS_MAX: usize = 20;
+/// Longest batch, in bytes; a single request that is longer travels alone.
+pub(crate) const BATCH_BYTES_MAX: usize = 3 << 20;
 /// Most pages of one listing.
 pub(crate) const PAGES_MAX: u64 = 10_000_000;
 /// How often one enumeration may be started over because the service forgot its position.

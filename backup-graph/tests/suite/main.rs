@@ -5,6 +5,8 @@
 
 mod auth;
 mod backup;
+mod batch;
+mod client_script;
 mod conformance;
 mod faults;
 mod loopback;
