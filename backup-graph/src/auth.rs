@@ -55,6 +55,15 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
 
     /// The service refused `token` although it had not expired: do not give it out again.
     fn invalidate(&self, token: &Secret);
+
+    /// The service refused `token` and says which claims the next one must have: JSON that goes to the issuer as its
+    /// parameter `claims` (continuous access evaluation: a password was changed, a policy applies).
+    ///
+    /// By default the token is not given out again, and the next one is asked for without claims.
+    fn challenge(&self, token: &Secret, claims: &str) {
+        let _ = claims;
+        self.invalidate(token);
+    }
 }
 
 /// One fixed token, from wherever. It is not renewed: once it expires, requests end with `Unauthenticated`.

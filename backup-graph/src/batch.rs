@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::client::{Call, GraphClient, parse, refusal_of};
+use crate::client::{Call, GraphClient, is_throttle, parse, refusal_of};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_REQUESTS_MAX};
-use crate::throttle::{Answer, Verdict};
+use crate::throttle::{Answer, Cause, Demand, Verdict};
 
 const VERSION: &str = "/v1.0";
 
@@ -93,6 +93,10 @@ impl BatchRequest {
     pub fn after(mut self, index: usize) -> Self {
         self.after = Some(index);
         self
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::of(&self.method, &format!("{VERSION}{}", self.url))
     }
 
     /// Whether carrying it out twice is the same as once.
@@ -224,12 +228,16 @@ impl GraphClient {
             {
                 self.token_refused(&token, outcome.challenge.as_ref());
             }
-            self.count_inner_retries(outcome.retries);
-            if let Some(wait) = outcome.told {
-                self.raise_fence(wait);
+            self.count_retries(outcome.retries);
+            self.count_throttled(outcome.throttled);
+            for (index, wait) in &outcome.told {
+                if let Some(request) = ledger.requests.get(*index) {
+                    self.raise_fence(request.demand(), *wait);
+                }
             }
             if let Some(wait) = outcome.wait {
-                self.sleep(wait).await;
+                let cause = if outcome.told.is_empty() { Cause::Backoff } else { Cause::RetryAfter };
+                self.sleep(wait, cause).await;
             }
         }
     }
@@ -254,7 +262,11 @@ impl GraphClient {
             if !ledger.is_repeatable(round) {
                 call = call.once();
             }
-            let reply = self.call(call.inner(ledger.requests(round))).await?.success().await?;
+            let reply = self
+                .call(call.inner(ledger.requests(round).map(BatchRequest::demand)))
+                .await?
+                .success()
+                .await?;
             let token = reply.token.clone();
             match reply.json().await {
                 Ok(answers) => return Ok((answers, token)),
@@ -323,11 +335,12 @@ struct Entry {
 struct Outcome {
     /// The longest wait of all.
     wait: Option<Duration>,
-    /// The longest wait that the service named.
-    told: Option<Duration>,
+    /// The waits that the service named, and for which request.
+    told: Vec<(usize, Duration)>,
     refused_token: bool,
     challenge: Option<HeaderMap>,
     retries: u64,
+    throttled: u64,
 }
 
 fn id_of(index: usize) -> String {
@@ -438,6 +451,7 @@ impl Ledger {
             let waits = waits_for.is_some_and(|other| self.pending.contains(&other));
             let Some(entry) = self.entries.get_mut(index) else { continue };
             entry.attempts += 1;
+            outcome.throttled += u64::from(is_throttle(reply.status, &reply.headers));
             let again = match judge(entry.attempts, reply.status, &reply.headers) {
                 _ if reply.status == StatusCode::FAILED_DEPENDENCY => waits,
                 Verdict::Final if reply.status == StatusCode::UNAUTHORIZED && !entry.refreshed => {
@@ -449,7 +463,7 @@ impl Ledger {
                 Verdict::Final => false,
                 Verdict::Wait { wait, told } => {
                     if told {
-                        outcome.told = outcome.told.max(Some(wait));
+                        outcome.told.push((index, wait));
                     }
                     let again = told || repeatable || reply.status == StatusCode::TOO_MANY_REQUESTS;
                     if again {
@@ -458,7 +472,7 @@ impl Ledger {
                     again
                 }
                 Verdict::GiveUp { retry_after } => {
-                    outcome.told = outcome.told.max(retry_after);
+                    outcome.told.extend(retry_after.map(|wait| (index, wait)));
                     reply.retry_after = retry_after;
                     false
                 }

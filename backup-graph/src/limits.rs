@@ -4,6 +4,8 @@
 pub(crate) const JSON_BYTES_MAX: usize = 64 << 20;
 /// Longest error answer that is read, in bytes.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 << 10;
+/// Longest claims challenge that is passed on, in bytes.
+pub(crate) const CLAIMS_BYTES_MAX: usize = 16 << 10;
 /// Most requests in one batch.
 pub(crate) const BATCH_REQUESTS_MAX: usize = 20;
 /// Longest batch, in bytes; a single request that is longer travels alone.

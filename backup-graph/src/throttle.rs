@@ -1,8 +1,23 @@
 //! When to send, when to wait and when to give up: pure decisions from (time, attempt, answer, random number).
 //!
 //! Microsoft's rule: whoever is told to wait and asks again earlier is counted on and finally blocked. So a wait that
-//! one request was told holds for all requests of a client: the [`Fence`]. Where no time was named, waits grow
-//! exponentially with full jitter, so that many clients do not return in step.
+//! one request was told holds for all requests of a client to that service: the [`Fence`]. Where no time was named,
+//! waits grow exponentially with full jitter, so that many clients do not return in step.
+//!
+//! Start with [`Patience`] for what one request does, `limiter` for what all of them may do together, `cost` for the
+//! table of services and units.
+
+mod budget;
+mod concurrency;
+mod cost;
+mod limiter;
+mod pace;
+
+pub use budget::Budget;
+pub(crate) use concurrency::Concurrency;
+pub(crate) use cost::Demand;
+pub use cost::{Lane, Service};
+pub(crate) use limiter::{Cause, Decision, Limiter};
 
 use std::time::Duration;
 

@@ -44,11 +44,12 @@ impl ErrorEnvelope {
         &self.error.code
     }
 
-    /// The message on one line, with the id that Microsoft's support asks for.
-    pub(crate) fn line(&self) -> String {
+    /// The message on one line, with the id that Microsoft's support asks for: the answer's own, or the one given.
+    pub(crate) fn line(&self, request_id: Option<&str>) -> String {
         let mut line: String =
             self.error.message.lines().next().unwrap_or_default().chars().take(300).collect();
-        if let Some(id) = self.error.inner_error.as_ref().and_then(|inner| inner.request_id.as_deref()) {
+        let own = self.error.inner_error.as_ref().and_then(|inner| inner.request_id.as_deref());
+        if let Some(id) = own.or(request_id) {
             line.push_str(", request ");
             line.extend(id.chars().filter(|c| !c.is_control()).take(64));
         }

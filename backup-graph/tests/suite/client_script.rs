@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use backup_core::{Error, ErrorKind, Result, Timestamp};
 use backup_graph::bytes::Bytes;
-use backup_graph::http::{HeaderMap, Method, Request, Response};
+use backup_graph::http::{HeaderMap, Request, Response};
 use backup_graph::sim::VirtualTimer;
 use backup_graph::{Body, GraphClient, StaticToken, Timer, TokenProvider, Transport};
 use futures_util::StreamExt as _;
@@ -17,7 +17,6 @@ pub(crate) const GRAPH: &str = "https://graph.example";
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) at: Timestamp,
-    pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -92,7 +91,7 @@ impl Transport for Script {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string();
-        let seen = Seen { at: self.timer.now(), method: parts.method, url, headers: parts.headers, body };
+        let seen = Seen { at: self.timer.now(), url, headers: parts.headers, body };
         let line = (self.play.lock().unwrap())(&seen);
         self.seen.lock().unwrap().push(seen);
         match line {

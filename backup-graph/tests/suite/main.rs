@@ -6,9 +6,11 @@
 mod auth;
 mod backup;
 mod batch;
+mod client;
 mod client_script;
 mod conformance;
 mod faults;
 mod loopback;
 mod office;
 mod restore;
+mod throttle;
