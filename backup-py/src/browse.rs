@@ -1,0 +1,145 @@
+//! The class `Browser`: looking into a snapshot by path, by item, folder by folder, and into streams.
+
+use std::sync::Arc;
+
+use backup_core::{ErrorKind, ItemId, Result, Stream};
+use futures_util::TryStreamExt;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::convert::{Target, refuse_pickle};
+use crate::door::{Job, wait};
+use crate::pages::Listing;
+use crate::repository::Shared;
+use crate::results;
+
+/// A read-only view of one snapshot.
+#[pyclass(frozen, module = "backup_py")]
+pub(crate) struct Browser {
+    shared: Arc<Shared>,
+    browser: backup_core::Browser,
+}
+
+#[pymethods]
+impl Browser {
+    /// What the snapshot says of itself.
+    #[getter]
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.shared.check(py)?;
+        results::info(py, &self.browser.info())
+    }
+
+    /// Iterates over what a folder holds, in bytewise order of names.
+    #[pyo3(signature = (target = Target::Path(String::new())), text_signature = "($self, target='')")]
+    fn list(&self, py: Python<'_>, target: Target) -> PyResult<Listing> {
+        let browser = self.browser.clone();
+        let listing = self.wait(py, move || async move {
+            match target {
+                Target::Path(path) => browser.list(&path).await,
+                Target::Id(id) => {
+                    // What is not there has nothing below it, but is to be told from an empty folder.
+                    browser.item(&id).await?;
+                    browser.list_below(Some(&id)).await
+                }
+            }
+        })?;
+        Ok(Listing::new(Arc::clone(&self.shared), listing))
+    }
+
+    /// Looks up one item.
+    fn stat<'py>(&self, py: Python<'py>, target: Target) -> PyResult<Bound<'py, PyAny>> {
+        let browser = self.browser.clone();
+        let item = self.wait(py, move || async move {
+            match target {
+                Target::Path(path) => browser.stat(&path).await,
+                Target::Id(id) => browser.item(&id).await,
+            }
+        })?;
+        results::item(py, &item)
+    }
+
+    /// The path of an item.
+    fn path(&self, py: Python<'_>, target: Target) -> PyResult<String> {
+        let browser = self.browser.clone();
+        self.wait(py, move || async move {
+            let id = resolve(&browser, target).await?;
+            browser.path(&id).await
+        })
+    }
+
+    /// Reads bytes of a stream.
+    #[pyo3(signature = (target, *, stream = Stream::CONTENT.to_owned(), offset = 0, length = None),
+           text_signature = "($self, target, *, stream='content', offset=0, length=None)")]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        target: Target,
+        stream: String,
+        offset: u64,
+        length: Option<u64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let browser = self.browser.clone();
+        let pieces = self.wait(py, move || async move {
+            let id = resolve(&browser, target).await?;
+            let range = match (offset, length) {
+                (0, None) => None,
+                (start, Some(length)) => Some(start..start.saturating_add(length)),
+                (start, None) => Some(start..size(&browser, &id, &stream).await?.max(start)),
+            };
+            let content = browser.read(&id, &stream, range).await?;
+            content.bytes.try_collect::<Vec<_>>().await
+        })?;
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        PyBytes::new_with(py, len, |mut buffer| {
+            for piece in &pieces {
+                let (head, rest) = buffer.split_at_mut_checked(piece.len()).unwrap_or_default();
+                head.copy_from_slice(piece);
+                buffer = rest;
+            }
+            Ok(())
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<backup_py.Browser of snapshot {}>", self.browser.info().summary.id)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse_pickle("Browser", "it reads from an open repository; browse again where it is needed")
+    }
+}
+
+impl Browser {
+    pub(crate) fn new(shared: Arc<Shared>, browser: backup_core::Browser) -> Self {
+        Self { shared, browser }
+    }
+
+    fn wait<T, F>(&self, py: Python<'_>, work: impl FnOnce() -> F + Send + 'static) -> PyResult<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + 'static,
+    {
+        self.shared.check(py)?;
+        wait(py, Job::new(self.shared.poison(), work))
+    }
+}
+
+async fn resolve(browser: &backup_core::Browser, target: Target) -> Result<ItemId> {
+    match target {
+        Target::Path(path) => Ok(browser.stat(&path).await?.id),
+        Target::Id(id) => Ok(id),
+    }
+}
+
+async fn size(browser: &backup_core::Browser, id: &ItemId, stream: &str) -> Result<u64> {
+    let item = browser.item(id).await?;
+    let holder = match &item.hard_link {
+        Some(target) => browser.item(target).await?,
+        None => item,
+    };
+    let found = holder.stream(stream).and_then(|stream| stream.size);
+    found.ok_or_else(|| {
+        backup_core::Error::new(ErrorKind::NotFound, format!("the item has no stream {stream:?}"))
+            .with_item(holder.name.to_string())
+    })
+}

@@ -1,0 +1,189 @@
+//! Sources and sinks. Local folders are the first; every other kind becomes a class of its own, one more arm in
+//! [`source`] or [`sink`], and the methods that take them stay as they are.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backup_core::{CancelToken, Result, Sink, Source};
+use pyo3::prelude::*;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::convert::{Patterns, patterns, refuse_pickle};
+use crate::door::guard;
+use crate::error::invalid;
+
+/// A local folder to back up.
+#[pyclass(frozen, module = "backup_py")]
+pub(crate) struct FolderSource {
+    source: Arc<dyn Source>,
+    turn: Turn,
+}
+
+/// A local folder to restore to.
+#[pyclass(frozen, module = "backup_py")]
+pub(crate) struct FolderSink {
+    path: PathBuf,
+    sink: Arc<dyn Sink>,
+    turn: Turn,
+}
+
+#[pymethods]
+impl FolderSource {
+    #[new]
+    #[pyo3(
+        signature = (
+            path, *, exclude = None, one_file_system = false, require_mount_point = false, collection_id = None
+        ),
+        text_signature = "(path, *, exclude=(), one_file_system=False, require_mount_point=False, \
+                          collection_id=None)"
+    )]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        exclude: Option<Patterns>,
+        one_file_system: bool,
+        require_mount_point: bool,
+        collection_id: Option<String>,
+    ) -> PyResult<Self> {
+        let source = guard(py, || {
+            system::source(path, patterns(exclude), one_file_system, require_mount_point, collection_id)
+        })?;
+        Ok(Self { source, turn: Turn::default() })
+    }
+
+    /// The id of the collection that this folder is.
+    #[getter]
+    fn collection(&self) -> String {
+        self.source.collection().id
+    }
+
+    fn __repr__(&self) -> String {
+        format!("FolderSource(collection={:?})", self.collection())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse_pickle("FolderSource", "it holds open folders; make another one from the path")
+    }
+}
+
+#[pymethods]
+impl FolderSink {
+    #[new]
+    #[pyo3(signature = (path, *, restore_owner = true, main_stream_only = false))]
+    fn new(py: Python<'_>, path: PathBuf, restore_owner: bool, main_stream_only: bool) -> PyResult<Self> {
+        let sink = guard(py, || system::sink(path.clone(), restore_owner, main_stream_only))?;
+        Ok(Self { path, sink, turn: Turn::default() })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("FolderSink({:?})", self.path)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse_pickle("FolderSink", "it holds open folders; make another one from the path")
+    }
+}
+
+/// The source that a method was given.
+pub(crate) fn source(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Source>> {
+    let folder = object.cast::<FolderSource>()?.get();
+    Ok(Turned { thing: Arc::clone(&folder.source), turn: folder.turn.clone(), name: "source" })
+}
+
+/// The sink that a method was given.
+pub(crate) fn sink(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Sink>> {
+    let folder = object.cast::<FolderSink>()?.get();
+    Ok(Turned { thing: Arc::clone(&folder.sink), turn: folder.turn.clone(), name: "sink" })
+}
+
+/// How long to wait before a source or sink is said to be in use.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// Whose turn it is: sources and sinks serve one run at a time.
+#[derive(Clone, Default)]
+struct Turn {
+    free: Arc<AsyncMutex<()>>,
+    /// The token of the run that has it, or had it last.
+    holder: Arc<Mutex<CancelToken>>,
+}
+
+/// A source or sink for the next run.
+pub(crate) struct Turned<T: ?Sized> {
+    thing: Arc<T>,
+    turn: Turn,
+    name: &'static str,
+}
+
+impl<T: Send + Sync + ?Sized> Turned<T> {
+    /// Takes the turn until the guard is dropped. Waits for a run that is being canceled, and only for such a one: to
+    /// wait for a run whose callback is calling would be to wait for ever. That an awaitable was canceled becomes known
+    /// a moment later.
+    pub(crate) async fn take(&self, token: &CancelToken) -> Result<(&T, OwnedMutexGuard<()>)> {
+        let holder = || self.turn.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        let soon = tokio::time::timeout(MOMENT, Arc::clone(&self.turn.free).lock_owned()).await;
+        let guard = match soon {
+            Ok(guard) => guard,
+            Err(_) if holder().is_canceled() => Arc::clone(&self.turn.free).lock_owned().await,
+            Err(_) => return Err(invalid(format!("this {} is in use by another run", self.name))),
+        };
+        *holder() = token.clone();
+        Ok((&*self.thing, guard))
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use backup_core::{FolderSink, FolderSource, Result, Sink, Source};
+
+    pub(super) fn source(
+        path: PathBuf,
+        exclude: Vec<String>,
+        one_file_system: bool,
+        require_mount_point: bool,
+        collection_id: Option<String>,
+    ) -> Result<Arc<dyn Source>> {
+        let mut source = FolderSource::new(path)?
+            .exclude(exclude)?
+            .one_file_system(one_file_system)
+            .require_mount_point(require_mount_point);
+        if let Some(id) = collection_id {
+            source = source.collection_id(id);
+        }
+        Ok(Arc::new(source))
+    }
+
+    pub(super) fn sink(path: PathBuf, restore_owner: bool, main_stream_only: bool) -> Result<Arc<dyn Sink>> {
+        let sink = FolderSink::new(path)?.restore_owner(restore_owner).main_stream_only(main_stream_only);
+        Ok(Arc::new(sink))
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use backup_core::{Error, ErrorKind, Result, Sink, Source};
+
+    pub(super) fn source(
+        _path: PathBuf,
+        _exclude: Vec<String>,
+        _one_file_system: bool,
+        _require_mount_point: bool,
+        _collection_id: Option<String>,
+    ) -> Result<Arc<dyn Source>> {
+        Err(no_folders())
+    }
+
+    pub(super) fn sink(_path: PathBuf, _owner: bool, _main_stream_only: bool) -> Result<Arc<dyn Sink>> {
+        Err(no_folders())
+    }
+
+    fn no_folders() -> Error {
+        Error::new(ErrorKind::Unsupported, "this system has no folder source and sink")
+    }
+}

@@ -1,0 +1,437 @@
+//! The class `Repository`, and what everything made from one shares with it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use backup_core::{Credential, KdfParams, Options, Result, store};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::browse::Browser;
+use crate::convert::{
+    Pairs, Patterns, address, conflict, credential, head, head_text, pairs, patterns, refuse_pickle,
+    snapshot_id, verify_level,
+};
+use crate::door::{Job, Poison, promise, wait};
+use crate::error::{OrRaise, invalid};
+use crate::folder;
+use crate::pages::Differences;
+use crate::progress::CancelToken;
+use crate::runs::{self, Backup, Restore};
+use crate::{results, runtime};
+
+/// An open repository.
+#[pyclass(frozen, module = "backup_py")]
+pub(crate) struct Repository {
+    shared: Arc<Shared>,
+}
+
+/// An open repository, shared by all that was made from it: none of that works once it is closed.
+pub(crate) struct Shared {
+    id: String,
+    open: RwLock<Option<backup_core::Repository>>,
+    poison: Poison,
+}
+
+impl Shared {
+    /// The repository, if it is open and sound.
+    pub(crate) fn get(&self) -> Result<backup_core::Repository> {
+        self.poison.check()?;
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| invalid("the repository is closed"))
+    }
+
+    /// Refuses what is made from a repository that is closed.
+    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.get().or_raise(py).map(drop)
+    }
+
+    pub(crate) fn poison(&self) -> &Poison {
+        &self.poison
+    }
+}
+
+type Keyword<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+type Callback<'py> = Option<Bound<'py, PyAny>>;
+
+#[pymethods]
+impl Repository {
+    /// Creates a repository in an empty store and opens it.
+    #[staticmethod]
+    #[pyo3(signature = (
+        url, *, passphrase = None, raw_key = None, options = None, kdf_memory_kib = None, kdf_passes = None,
+        kdf_lanes = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn init(
+        py: Python<'_>,
+        url: &Bound<'_, PyAny>,
+        passphrase: Keyword<'_, '_>,
+        raw_key: Keyword<'_, '_>,
+        options: Keyword<'_, '_>,
+        kdf_memory_kib: Option<u32>,
+        kdf_passes: Option<u32>,
+        kdf_lanes: Option<u32>,
+    ) -> PyResult<Self> {
+        let cost = cost(kdf_memory_kib, kdf_passes, kdf_lanes).or_raise(py)?;
+        let place = Place::new(url, passphrase, raw_key, options)?;
+        wait(py, place.init(cost)).map(Self::new)
+    }
+
+    /// Does what `init` does, for `await`.
+    #[staticmethod]
+    #[pyo3(signature = (
+        url, *, passphrase = None, raw_key = None, options = None, kdf_memory_kib = None, kdf_passes = None,
+        kdf_lanes = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn init_async<'py>(
+        py: Python<'py>,
+        url: &Bound<'py, PyAny>,
+        passphrase: Keyword<'_, 'py>,
+        raw_key: Keyword<'_, 'py>,
+        options: Keyword<'_, 'py>,
+        kdf_memory_kib: Option<u32>,
+        kdf_passes: Option<u32>,
+        kdf_lanes: Option<u32>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let cost = cost(kdf_memory_kib, kdf_passes, kdf_lanes).or_raise(py)?;
+        let place = Place::new(url, passphrase, raw_key, options)?;
+        promise(py, place.init(cost), |py, opened| Ok(Py::new(py, Self::new(opened))?.into_any()))
+    }
+
+    /// Opens a repository.
+    #[staticmethod]
+    #[pyo3(signature = (url, *, passphrase = None, raw_key = None, options = None, known_head = None))]
+    fn open(
+        py: Python<'_>,
+        url: &Bound<'_, PyAny>,
+        passphrase: Keyword<'_, '_>,
+        raw_key: Keyword<'_, '_>,
+        options: Keyword<'_, '_>,
+        known_head: Option<&str>,
+    ) -> PyResult<Self> {
+        let place = Place::new(url, passphrase, raw_key, options)?;
+        wait(py, place.open(known_head).or_raise(py)?).map(Self::new)
+    }
+
+    /// Does what `open` does, for `await`.
+    #[staticmethod]
+    #[pyo3(signature = (url, *, passphrase = None, raw_key = None, options = None, known_head = None))]
+    fn open_async<'py>(
+        py: Python<'py>,
+        url: &Bound<'py, PyAny>,
+        passphrase: Keyword<'_, 'py>,
+        raw_key: Keyword<'_, 'py>,
+        options: Keyword<'_, 'py>,
+        known_head: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let place = Place::new(url, passphrase, raw_key, options)?;
+        let job = place.open(known_head).or_raise(py)?;
+        promise(py, job, |py, opened| Ok(Py::new(py, Self::new(opened))?.into_any()))
+    }
+
+    /// The repository's id, 32 hexadecimal digits. Known also when it is closed.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.shared.open.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// The end of the log as known now, as text.
+    #[getter]
+    fn head(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(head_text(self.shared.get().or_raise(py)?.head()))
+    }
+
+    /// Closes the repository and forgets its keys.
+    fn close(&self) {
+        // Runs that are under way have clones of their own; the keys are wiped when the last of them ends.
+        drop(self.shared.open.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn __enter__(this: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        this.get().shared.check(this.py())?;
+        Ok(this)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) {
+        let _ = (exc_type, exc_value, traceback);
+        self.close();
+    }
+
+    fn __aenter__(this: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let py = this.py();
+        this.get().shared.check(py)?;
+        let this = this.unbind();
+        promise(py, Job::new(this.get().shared.poison(), || async { Ok(()) }), |_, ()| Ok(this.into_any()))
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __aexit__<'py>(
+        &self,
+        py: Python<'py>,
+        exc_type: &Bound<'py, PyAny>,
+        exc_value: &Bound<'py, PyAny>,
+        traceback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = (exc_type, exc_value, traceback);
+        self.close();
+        promise(py, Job::new(&Poison::default(), || async { Ok(()) }), |py, ()| Ok(py.None()))
+    }
+
+    /// Reads what other writers have committed since.
+    fn refresh(&self, py: Python<'_>) -> PyResult<()> {
+        let repository = self.shared.get().or_raise(py)?;
+        wait(py, self.job(|| async move { repository.refresh().await }))
+    }
+
+    /// All snapshots in the order of their commits, without checkpoints.
+    fn snapshots<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let all = self.shared.get().or_raise(py)?.snapshots();
+        PyList::new(py, all.iter().map(|each| results::summary(py, each)).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The newest snapshot of the collection with this id, or `None`.
+    fn latest<'py>(&self, py: Python<'py>, collection: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let latest = self.shared.get().or_raise(py)?.latest(collection);
+        latest.map(|summary| results::summary(py, &summary)).transpose()
+    }
+
+    /// All that a snapshot says of itself.
+    fn snapshot<'py>(&self, py: Python<'py>, snapshot: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (repository, id) = (self.shared.get().or_raise(py)?, snapshot_id(snapshot).or_raise(py)?);
+        let info = wait(py, self.job(move || async move { repository.snapshot(id).await }))?;
+        results::info(py, &info)
+    }
+
+    /// Backs up a source: a new snapshot.
+    #[pyo3(signature = (
+        source, *, labels = None, full = false, checkpoint_bytes = None, cancel = None, on_progress = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn backup<'py>(
+        &self,
+        py: Python<'py>,
+        source: &Bound<'py, PyAny>,
+        labels: Keyword<'_, 'py>,
+        full: bool,
+        checkpoint_bytes: Option<u64>,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let report = wait(py, runs::backup(py, &self.shared, what, cancel, on_progress)?)?;
+        results::backup(py, &report)
+    }
+
+    /// Does what `backup` does, for `await`.
+    #[pyo3(signature = (
+        source, *, labels = None, full = false, checkpoint_bytes = None, cancel = None, on_progress = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn backup_async<'py>(
+        &self,
+        py: Python<'py>,
+        source: &Bound<'py, PyAny>,
+        labels: Keyword<'_, 'py>,
+        full: bool,
+        checkpoint_bytes: Option<u64>,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let job = runs::backup(py, &self.shared, what, cancel, on_progress)?;
+        promise(py, job, |py, report| results::backup(py, &report).map(Bound::unbind))
+    }
+
+    /// Restores a snapshot to a sink.
+    #[pyo3(
+        signature = (
+            snapshot, sink, *, only = None, exclude = None, conflict = "skip", cancel = None, on_progress = None
+        ),
+        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', cancel=None, \
+                          on_progress=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn restore<'py>(
+        &self,
+        py: Python<'py>,
+        snapshot: &str,
+        sink: &Bound<'py, PyAny>,
+        only: Option<Patterns>,
+        exclude: Option<Patterns>,
+        conflict: &str,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let report = wait(py, runs::restore(py, &self.shared, what, cancel, on_progress)?)?;
+        results::restore(py, &report)
+    }
+
+    /// Does what `restore` does, for `await`.
+    #[pyo3(
+        signature = (
+            snapshot, sink, *, only = None, exclude = None, conflict = "skip", cancel = None, on_progress = None
+        ),
+        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', cancel=None, \
+                          on_progress=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn restore_async<'py>(
+        &self,
+        py: Python<'py>,
+        snapshot: &str,
+        sink: &Bound<'py, PyAny>,
+        only: Option<Patterns>,
+        exclude: Option<Patterns>,
+        conflict: &str,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let job = runs::restore(py, &self.shared, what, cancel, on_progress)?;
+        promise(py, job, |py, report| results::restore(py, &report).map(Bound::unbind))
+    }
+
+    /// Checks the repository.
+    #[pyo3(signature = (level = "structure", *, cancel = None, on_progress = None))]
+    fn verify<'py>(
+        &self,
+        py: Python<'py>,
+        level: &str,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let level = verify_level(level).or_raise(py)?;
+        let report = wait(py, runs::verify(py, &self.shared, level, cancel, on_progress)?)?;
+        results::verify(py, &report)
+    }
+
+    /// Does what `verify` does, for `await`.
+    #[pyo3(signature = (level = "structure", *, cancel = None, on_progress = None))]
+    fn verify_async<'py>(
+        &self,
+        py: Python<'py>,
+        level: &str,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let level = verify_level(level).or_raise(py)?;
+        let job = runs::verify(py, &self.shared, level, cancel, on_progress)?;
+        promise(py, job, |py, report| results::verify(py, &report).map(Bound::unbind))
+    }
+
+    /// Iterates over what differs between two snapshots, in the order of item ids.
+    fn diff(&self, py: Python<'_>, before: &str, after: &str) -> PyResult<Differences> {
+        let repository = self.shared.get().or_raise(py)?;
+        let (before, after) = (snapshot_id(before).or_raise(py)?, snapshot_id(after).or_raise(py)?);
+        let found = wait(py, self.job(move || async move { repository.diff(before, after).await }))?;
+        Ok(Differences::new(Arc::clone(&self.shared), found))
+    }
+
+    /// Looks into a snapshot without restoring it.
+    fn browse(&self, py: Python<'_>, snapshot: &str) -> PyResult<Browser> {
+        let (repository, id) = (self.shared.get().or_raise(py)?, snapshot_id(snapshot).or_raise(py)?);
+        let browser = wait(py, self.job(move || async move { repository.browse(id).await }))?;
+        Ok(Browser::new(Arc::clone(&self.shared), browser))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<backup_py.Repository {} {}>", self.shared.id, if self.closed() { "closed" } else { "open" })
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse_pickle("Repository", "it holds keys and threads; open it again where it is needed")
+    }
+}
+
+impl Repository {
+    fn new(opened: backup_core::Repository) -> Self {
+        let (id, poison) = (opened.id().to_string(), Poison::default());
+        Self { shared: Arc::new(Shared { id, open: RwLock::new(Some(opened)), poison }) }
+    }
+
+    fn job<T, F>(&self, work: impl FnOnce() -> F + Send + 'static) -> Job<T>
+    where
+        F: Future<Output = Result<T>> + 'static,
+    {
+        Job::new(self.shared.poison(), work)
+    }
+}
+
+/// Where a repository is, and what opens it.
+struct Place {
+    url: String,
+    credential: Credential,
+    options: Pairs,
+}
+
+impl Place {
+    fn new(
+        url: &Bound<'_, PyAny>,
+        passphrase: Keyword<'_, '_>,
+        raw_key: Keyword<'_, '_>,
+        options: Keyword<'_, '_>,
+    ) -> PyResult<Self> {
+        let credential = credential(passphrase, raw_key)?.or_raise(url.py())?;
+        Ok(Self { url: address(url)?, credential, options: pairs(options)? })
+    }
+
+    fn init(self, cost: KdfParams) -> Job<backup_core::Repository> {
+        let Self { url, credential, options } = self;
+        Job::new(&Poison::default(), move || async move {
+            let mut engine = Options::default();
+            engine.kdf = cost;
+            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            backup_core::Repository::init_with(store, &credential, env, engine).await
+        })
+    }
+
+    fn open(self, known_head: Option<&str>) -> Result<Job<backup_core::Repository>> {
+        let Self { url, credential, options } = self;
+        let mut engine = Options::default();
+        engine.known_head = known_head.map(head).transpose()?;
+        Ok(Job::new(&Poison::default(), move || async move {
+            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            backup_core::Repository::open_with(store, &credential, env, engine).await
+        }))
+    }
+}
+
+fn cost(memory_kib: Option<u32>, passes: Option<u32>, lanes: Option<u32>) -> Result<KdfParams> {
+    let default = KdfParams::default();
+    KdfParams::new(
+        memory_kib.unwrap_or(default.memory_kib),
+        passes.unwrap_or(default.passes),
+        lanes.unwrap_or(default.lanes),
+    )
+}
+
+fn restore(
+    py: Python<'_>,
+    snapshot: &str,
+    sink: &Bound<'_, PyAny>,
+    only: Option<Patterns>,
+    exclude: Option<Patterns>,
+    policy: &str,
+) -> PyResult<Restore> {
+    Ok(Restore {
+        snapshot: snapshot_id(snapshot).or_raise(py)?,
+        sink: folder::sink(sink)?,
+        only: patterns(only),
+        except: patterns(exclude),
+        conflict: conflict(policy).or_raise(py)?,
+    })
+}

@@ -1,0 +1,106 @@
+//! The operations that take long, as jobs that both `x` and `x_async` run.
+
+use std::sync::Arc;
+
+use backup_core::{
+    BackupReport, Conflict, RestoreReport, Sink, SnapshotId, Source, VerifyLevel, VerifyReport,
+};
+use pyo3::prelude::*;
+
+use crate::convert::Pairs;
+use crate::door::{Job, Link};
+use crate::error::OrRaise;
+use crate::folder::Turned;
+use crate::progress::CancelToken;
+use crate::repository::Shared;
+
+/// The arguments of `backup`.
+pub(crate) struct Backup {
+    pub(crate) source: Turned<dyn Source>,
+    pub(crate) labels: Pairs,
+    pub(crate) full: bool,
+    pub(crate) checkpoint_bytes: Option<u64>,
+}
+
+/// The arguments of `restore`.
+pub(crate) struct Restore {
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) sink: Turned<dyn Sink>,
+    pub(crate) only: Vec<String>,
+    pub(crate) except: Vec<String>,
+    pub(crate) conflict: Conflict,
+}
+
+type Cancel<'a, 'py> = Option<&'a Bound<'py, CancelToken>>;
+
+pub(crate) fn backup(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    what: Backup,
+    cancel: Cancel<'_, '_>,
+    on_progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<Job<BackupReport>> {
+    let repository = shared.get().or_raise(py)?;
+    Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
+        let (source, _turn) = what.source.take(&token).await?;
+        let mut run = repository.backup(source).cancel_token(&token);
+        if what.full {
+            run = run.full();
+        }
+        if let Some(bytes) = what.checkpoint_bytes {
+            run = run.checkpoint_every(bytes);
+        }
+        for (name, value) in what.labels {
+            run = run.label(name, value);
+        }
+        if let Some(report) = report {
+            run = run.on_progress(report);
+        }
+        run.run().await
+    })
+}
+
+pub(crate) fn restore(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    what: Restore,
+    cancel: Cancel<'_, '_>,
+    on_progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<Job<RestoreReport>> {
+    let repository = shared.get().or_raise(py)?;
+    Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
+        let (sink, _turn) = what.sink.take(&token).await?;
+        let mut run = repository.restore(what.snapshot, sink).conflict(what.conflict).cancel_token(&token);
+        for pattern in what.only {
+            run = run.only(pattern);
+        }
+        for pattern in what.except {
+            run = run.except(pattern);
+        }
+        if let Some(report) = report {
+            run = run.on_progress(report);
+        }
+        run.run().await
+    })
+}
+
+pub(crate) fn verify(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    level: VerifyLevel,
+    cancel: Cancel<'_, '_>,
+    on_progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<Job<VerifyReport>> {
+    let repository = shared.get().or_raise(py)?;
+    Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
+        let mut run = repository.verify(level).cancel_token(&token);
+        if let Some(report) = report {
+            run = run.on_progress(report);
+        }
+        run.run().await
+    })
+}
+
+fn token(cancel: Cancel<'_, '_>) -> Option<backup_core::CancelToken> {
+    cancel.map(|token| token.get().inner())
+}

@@ -1,0 +1,196 @@
+"""The twins for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from pathlib import Path
+
+import pytest
+
+import backup_py
+from backup_py import CancelToken, FolderSink, FolderSource, Progress, Repository
+from conftest import KEY, Run, describe
+
+REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request")
+
+
+def test_a_round_trip_runs_on_an_event_loop(place: Path, tree: Path, tmp_path: Path) -> None:
+    async def main() -> backup_py.RestoreReport:
+        async with await Repository.init_async(place, raw_key=KEY) as created:
+            head = created.head
+        assert created.closed
+        async with await Repository.open_async(place, raw_key=KEY, known_head=head) as repository:
+            done = await repository.backup_async(FolderSource(tree), labels={"a": "b"})
+            assert (await repository.verify_async("every_byte")).is_sound
+            assert repository.snapshot(done.snapshot).labels == {"a": "b"}
+            return await repository.restore_async(done.snapshot, FolderSink(tmp_path / "out"))
+
+    report = asyncio.run(main())
+    assert report.problems == ()
+    assert describe(tmp_path / "out") == describe(tree)
+
+
+def test_the_loop_goes_on_while_a_backup_runs(repository: Repository, endless: Path) -> None:
+    async def main() -> None:
+        token = CancelToken()
+        moving = asyncio.Event()
+
+        def watch(progress: Progress) -> None:
+            if progress.bytes_done > 4_000_000:
+                moving.set()
+
+        run = repository.backup_async(FolderSource(endless), cancel=token, on_progress=watch)
+        await asyncio.wait_for(moving.wait(), 30)
+        assert not run.done()
+        token.cancel()
+        with pytest.raises(backup_py.CanceledError):
+            await run
+
+    asyncio.run(main())
+
+
+def test_runs_overlap(repository: Repository, tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").write_bytes(b"other")
+
+    async def main() -> None:
+        sources = (FolderSource(tree), FolderSource(other))
+        first, second = await asyncio.gather(*(repository.backup_async(source) for source in sources))
+        assert first.snapshot != second.snapshot
+
+    asyncio.run(main())
+    assert len(repository.snapshots()) == 2
+
+
+def test_canceling_the_task_cancels_the_run(repository: Repository, endless: Path) -> None:
+    async def main() -> CancelToken:
+        token = CancelToken()
+        moving = asyncio.Event()
+
+        def watch(progress: Progress) -> None:
+            if progress.bytes_done > 4_000_000:
+                moving.set()
+
+        async def work() -> None:
+            await repository.backup_async(FolderSource(endless), cancel=token, on_progress=watch)
+
+        task = asyncio.create_task(work())
+        await asyncio.wait_for(moving.wait(), 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(100):
+            if token.is_canceled:
+                break
+            await asyncio.sleep(0.05)
+        return token
+
+    token = asyncio.run(main())
+    assert token.is_canceled
+    (endless / "sparse").unlink()
+    done = repository.backup(FolderSource(endless))
+    assert done.stats.items == 2
+    assert len(repository.snapshots()) == 1
+
+
+def test_a_source_is_free_again_after_its_run_was_canceled(repository: Repository, endless: Path) -> None:
+    async def main() -> None:
+        source = FolderSource(endless)
+        moving = asyncio.Event()
+        run = repository.backup_async(source, on_progress=lambda progress: moving.set())
+        await asyncio.wait_for(moving.wait(), 30)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        (endless / "sparse").unlink()
+        # Waits for the canceled run, which may be leaving its checkpoint.
+        done = await repository.backup_async(source)
+        assert done.state == "complete"
+
+    asyncio.run(main())
+
+
+def test_callbacks_run_on_the_loop_in_the_callers_context(repository: Repository, tree: Path) -> None:
+    seen: list[tuple[int, str, str]] = []
+
+    def note(progress: Progress) -> None:
+        seen.append((threading.get_ident(), REQUEST.get("none"), progress.phase))
+
+    async def main() -> None:
+        REQUEST.set("42")
+        await repository.backup_async(FolderSource(tree), on_progress=note)
+
+    asyncio.run(main())
+    assert {(thread, request) for thread, request, _ in seen} == {(threading.get_ident(), "42")}
+    assert seen[0][2] == "opening"
+    assert seen[-1][2] == "done"
+
+
+def test_an_exception_in_a_callback_comes_out_of_the_await(repository: Repository, tree: Path) -> None:
+    error = RuntimeError("ours")
+
+    def callback(progress: Progress) -> None:
+        raise error
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError) as caught:
+            await repository.backup_async(FolderSource(tree), on_progress=callback)
+        assert caught.value is error
+
+    asyncio.run(main())
+    assert repository.snapshots() == []
+
+
+def test_errors_come_out_of_the_await(place: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(backup_py.NotARepositoryError):
+            await Repository.open_async(place, raw_key=KEY)
+        async with await Repository.init_async(place, raw_key=KEY) as repository:
+            with pytest.raises(FileNotFoundError):
+                await repository.backup_async(FolderSource(tmp_path / "gone"))
+        with pytest.raises(backup_py.InvalidArgumentError, match="closed"):
+            repository.verify_async()
+
+    asyncio.run(main())
+
+
+def test_an_exception_that_no_future_takes_is_no_dead_end(repository: Repository, tree: Path) -> None:
+    def callback(progress: Progress) -> None:
+        raise StopIteration
+
+    async def main() -> None:
+        with pytest.raises((TypeError, RuntimeError)):
+            await asyncio.wait_for(repository.backup_async(FolderSource(tree), on_progress=callback), 30)
+
+    asyncio.run(main())
+
+
+def test_without_a_loop_there_is_no_awaitable(repository: Repository) -> None:
+    with pytest.raises(RuntimeError, match="loop"):
+        repository.verify_async()
+
+
+def test_a_program_that_ends_in_the_middle_ends_cleanly(
+    run_python: Run, repository: Repository, place: Path, endless: Path
+) -> None:
+    program = """
+import asyncio, sys, backup_py
+
+async def main():
+    repository = await backup_py.Repository.open_async(sys.argv[1], raw_key=bytes(range(32)))
+    moving = asyncio.Event()
+    source = backup_py.FolderSource(sys.argv[2])
+    run = repository.backup_async(source, on_progress=lambda progress: moving.set())
+    await moving.wait()
+    if sys.argv[3] == "cancel":
+        run.cancel()
+
+asyncio.run(main())
+print("ended")
+"""
+    for how in ("cancel", "leave") * 3:
+        done = run_python(program, place, endless, how)
+        assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 0), how
