@@ -1,6 +1,13 @@
 //! What programs were compiled against stays: symbols, sizes and numbers are those of `tests/abi.txt`. New ones are
 //! added with `BACKUP_REGENERATE=1`; a line that vanishes or changes needs another `BACKUP_ABI_VERSION`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it left out"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

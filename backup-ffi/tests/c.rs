@@ -1,4 +1,11 @@
 //! C and C++ programs against the built library: the examples, with warnings as errors, also under valgrind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it left out"
+)]
 #![cfg(unix)]
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! `include/backup.h` is what the crate's source says; `BACKUP_REGENERATE=1` writes it anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it left out"
+)]
+
 use std::path::{Path, PathBuf};
 
 use cbindgen::{Builder, Config};

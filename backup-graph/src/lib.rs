@@ -31,7 +31,7 @@ pub use {bytes, http};
 pub use auth::{ClientSecret, Secret, StaticToken, TokenProvider};
 pub use batch::{BatchReply, BatchRequest};
 pub use client::{GLOBAL_GRAPH, GraphClient, Metrics};
-pub use drive::{DriveSink, DriveSource};
+pub use drive::{DriveSink, DriveSource, Versions};
 pub use hash::QuickXorHash;
 #[cfg(feature = "reqwest")]
 pub use transport::reqwest::{ReqwestTransport, TokioTimer};

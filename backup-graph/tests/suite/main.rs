@@ -9,6 +9,7 @@ mod batch;
 mod client;
 mod client_script;
 mod conformance;
+mod extras;
 mod faults;
 mod loopback;
 mod office;

@@ -371,8 +371,15 @@ impl<'a> Run<'a> {
         stats.problems = findings.problems.len() as u64;
         let (snapshot, stats) =
             self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
-        self.phase(Phase::Done)?;
-        Ok(BackupReport { snapshot, state, stats, problems: findings.problems, source: self.source.metrics() })
+        // The snapshot is there: whoever cancels now is too late.
+        let _ = self.phase(Phase::Done);
+        Ok(BackupReport {
+            snapshot,
+            state,
+            stats,
+            problems: findings.problems,
+            source: self.source.metrics(),
+        })
     }
 
     /// A hard link without the item that holds its content could not be restored. The next run, to which it may be the
