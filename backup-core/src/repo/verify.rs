@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 
 use super::{Inner, Repository, content};
@@ -157,10 +158,14 @@ impl Check<'_, '_> {
 
     async fn packs(&mut self, level: VerifyLevel) -> Result<()> {
         let (inner, state) = (self.inner, self.inner.state());
-        let mut checks = stream::iter(state.index.packs())
-            .map(async |info| (info, check_pack(inner, info, level).await))
-            .buffer_unordered(CONCURRENCY);
-        while let Some((info, result)) = checks.next().await {
+        let packs: Vec<PackInfo> = state.index.packs().cloned().collect();
+        let check = |info: PackInfo| {
+            let inner = Arc::clone(inner);
+            // Boxed, so that the whole check can move between threads.
+            async move { (info.id, check_pack(&inner, info, level).await) }.boxed()
+        };
+        let mut checks = stream::iter(packs.into_iter().map(check)).buffer_unordered(CONCURRENCY);
+        while let Some((id, result)) = checks.next().await {
             self.report.packs += 1;
             self.reporter.totals.items_done += 1;
             match result {
@@ -168,7 +173,7 @@ impl Check<'_, '_> {
                     self.report.bytes_read += read;
                     self.reporter.totals.bytes_stored += read;
                 }
-                Err(error) => self.finding(ObjectName::Pack(info.id).to_string(), error)?,
+                Err(error) => self.finding(ObjectName::Pack(id).to_string(), error)?,
             }
             self.reporter.report()?;
         }
@@ -303,7 +308,7 @@ async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Checks one pack; bytes read.
-async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> Result<u64> {
+async fn check_pack(inner: &Arc<Inner>, info: PackInfo, level: VerifyLevel) -> Result<u64> {
     let name = ObjectName::Pack(info.id);
     let gone = |error: Error| match error.kind() {
         ErrorKind::NotFound => Error::new(ErrorKind::Missing, "a pack is gone"),
@@ -316,7 +321,7 @@ async fn check_pack(inner: &Arc<Inner>, info: &PackInfo, level: VerifyLevel) -> 
         };
     }
     let bytes = inner.store.read(&name.key(), None).await.map_err(gone)?;
-    let (shell, info) = (Arc::clone(inner), info.clone());
+    let shell = Arc::clone(inner);
     let len = bytes.len() as u64;
     inner
         .env

@@ -214,3 +214,19 @@ proptest! {
         prop_assert!(report.is_sound(), "{:?}", report.findings);
     }
 }
+
+/// Bug: the future of a check could not move between threads, so no program on a runtime with several could await it in
+/// a task. Mechanism: a closure that borrowed inside a stream. Whatever runs must be `Send`.
+#[test]
+fn every_operation_can_move_between_threads() {
+    fn moves<T: Send>(_: T) {}
+    let repo = init(&MemoryStore::new());
+    let (source, sink) = (MemorySource::new("threads"), MemorySink::new());
+    let snapshot = backup_whole(&repo, &source).snapshot;
+    moves(repo.backup(&source).run());
+    moves(repo.restore(snapshot, &sink).run());
+    moves(repo.verify(backup_core::VerifyLevel::EveryByte).run());
+    moves(repo.diff(snapshot, snapshot));
+    moves(repo.browse(snapshot));
+    moves(repo.refresh());
+}
