@@ -89,6 +89,7 @@ pub(crate) fn backup<'py>(py: Python<'py>, report: &BackupReport) -> Object<'py>
             state: state(report.state),
             stats: stats(py, &report.stats)?,
             problems: problems(py, &report.problems)?,
+            suspicions: PyTuple::new(py, report.suspicions.iter().map(ToString::to_string))?,
         }
     )
 }

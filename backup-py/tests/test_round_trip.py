@@ -194,3 +194,15 @@ def test_a_repository_in_memory_works(tree: Path) -> None:
     with Repository.init("memory://", raw_key=bytearray(KEY)) as repository:
         repository.backup(FolderSource(tree))
         assert repository.verify("every_byte").is_sound
+
+
+def test_a_mass_deletion_is_reported(repository: Repository, tmp_path: Path) -> None:
+    root = tmp_path / "office"
+    root.mkdir()
+    for number in range(39):
+        (root / str(number)).write_bytes(b"plain")
+    source = FolderSource(root)
+    assert repository.backup(source).suspicions == ()
+    for number in range(30):
+        (root / str(number)).unlink()
+    assert repository.backup(source).suspicions == ("30 of 40 items are gone",)

@@ -10,6 +10,7 @@ mod pipeline;
 mod restore;
 mod session;
 mod staging;
+mod suspicion;
 mod undo;
 mod verify;
 
@@ -40,6 +41,7 @@ pub use browse::{Browser, Listing};
 pub use difference::{Difference, Differences};
 pub use log::Head;
 pub use restore::{RestoreReport, RestoreRun};
+pub use suspicion::Suspicion;
 pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
 
 use chunks::Caches;

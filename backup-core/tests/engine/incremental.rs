@@ -1,6 +1,6 @@
 //! Second runs: deltas, resets, removals, failures, and what interrupted runs leave.
 
-use backup_core::{CancelToken, Control, ErrorKind, MemorySource, ReadFault, SnapshotState};
+use backup_core::{CancelToken, Control, ErrorKind, MemorySource, ReadFault, SnapshotState, Suspicion};
 use futures_executor::block_on;
 
 use super::*;
@@ -275,4 +275,32 @@ fn the_log_is_folded_and_still_opens_whatever_a_listing_shows() {
     let without = open_on(Arc::new(faulty.clone())).unwrap();
     assert_eq!(without.snapshots(), with_checkpoint.snapshots());
     assert!(faulty.counters().reads > reads + 50);
+}
+
+#[test]
+fn a_mass_deletion_and_a_mass_change_are_reported_and_nothing_is_held_back() {
+    let repo = init(&MemoryStore::new());
+    let source = MemorySource::new("office");
+    source.put_folder("root", None, "root");
+    for number in 0..99 {
+        source.put_file(&format!("f{number}"), Some("root"), format!("{number}.txt"), "plain");
+    }
+    assert_eq!(backup_whole(&repo, &source).suspicions, [], "there was nothing before");
+    for number in 0..30 {
+        source.put_file(&format!("f{number}"), Some("root"), format!("{number}.txt"), "encrypted");
+    }
+    let run = block_on(repo.backup(&source).suspicious_percent(31).run()).unwrap();
+    assert_eq!(run.suspicions, [], "30 of 100 are less than 31 %");
+    for number in 30..60 {
+        source.put_file(&format!("f{number}"), Some("root"), format!("{number}.txt"), "encrypted");
+    }
+    for number in 60..90 {
+        source.remove(&format!("f{number}"));
+    }
+    let run = backup_whole(&repo, &source);
+    let texts: Vec<String> = run.suspicions.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["30 of 100 items are gone", "30 of 100 items have changed"]);
+    let info = block_on(repo.snapshot(run.snapshot)).unwrap();
+    assert_eq!(Suspicion::of(&info.stats, 25), run.suspicions, "a snapshot's own figures tell it later too");
+    assert_eq!(files(&restored(&repo)).len(), 69, "the snapshot is what the source has");
 }

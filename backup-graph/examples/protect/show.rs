@@ -74,6 +74,9 @@ pub(crate) fn backup(what: &str, report: &BackupReport, took: Duration, requests
     for problem in &report.problems {
         line(format!("  not backed up: {problem}"));
     }
+    for suspicion in &report.suspicions {
+        line(format!("  suspicious: {suspicion}"));
+    }
 }
 
 /// Figures that the closing summary adds up.

@@ -190,6 +190,9 @@ class BackupReport:
     """Figures of the run."""
     problems: tuple[Problem, ...]
     """Items that could not be read, or whose content changed while it was read."""
+    suspicions: tuple[str, ...]
+    """Reasons to look at the snapshot before earlier ones are let go, such as "300 of 301 items are gone": a quarter or more of at
+    least twenty items is gone, or has changed. The snapshot is committed all the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::session::Session;
 use super::staging::{Staging, Step};
+use super::suspicion::{SUSPICIOUS_PERCENT, Suspicion};
 use super::{Inner, Repository};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
@@ -42,6 +43,7 @@ pub struct BackupRun<'a> {
     labels: Vec<(String, String)>,
     full: bool,
     checkpoint_bytes: u64,
+    suspicious_percent: u32,
 }
 
 /// What a backup did.
@@ -56,6 +58,8 @@ pub struct BackupReport {
     pub stats: SnapshotStats,
     /// Items that could not be read, or whose content changed while it was read.
     pub problems: Vec<Problem>,
+    /// Reasons to look at the snapshot before earlier ones are let go; see [`BackupRun::suspicious_percent`].
+    pub suspicions: Vec<Suspicion>,
     /// What the source says that the run has cost; see [`Source::metrics`].
     pub source: Attributes,
 }
@@ -70,6 +74,7 @@ impl<'a> BackupRun<'a> {
             labels: Vec::new(),
             full: false,
             checkpoint_bytes: CHECKPOINT_BYTES,
+            suspicious_percent: SUSPICIOUS_PERCENT,
         }
     }
 
@@ -103,6 +108,13 @@ impl<'a> BackupRun<'a> {
         self
     }
 
+    /// From which share of the previous snapshot's items on a loss or a change is reported as suspicious, in percent
+    /// (default 25; above 100 for never). The snapshot is committed all the same; see [`Suspicion`].
+    pub fn suspicious_percent(mut self, percent: u32) -> Self {
+        self.suspicious_percent = percent;
+        self
+    }
+
     /// Runs the backup. Dropping the future stops it; whatever was not committed by then is stored again next time.
     ///
     /// # Errors
@@ -126,6 +138,7 @@ impl<'a> BackupRun<'a> {
             started: inner.env.now(),
             full: self.full,
             checkpoint_bytes: self.checkpoint_bytes,
+            suspicious_percent: self.suspicious_percent,
             progress: Mutex::new(Ticker { reporter, last: None }),
         };
         let result = session.drive(run.execute()).await;
@@ -205,6 +218,7 @@ struct Run<'a> {
     started: Timestamp,
     full: bool,
     checkpoint_bytes: u64,
+    suspicious_percent: u32,
     progress: Mutex<Ticker<'a>>,
 }
 
@@ -378,6 +392,7 @@ impl<'a> Run<'a> {
             state,
             stats,
             problems: findings.problems,
+            suspicions: Suspicion::of(&stats, self.suspicious_percent),
             source: self.source.metrics(),
         })
     }
