@@ -9,6 +9,8 @@ mod batch;
 mod client;
 mod client_script;
 mod conformance;
+#[cfg(feature = "sim-tls")]
+mod entrances;
 mod extras;
 mod faults;
 mod loopback;
