@@ -11,6 +11,7 @@ mod answer;
 mod batch;
 mod budget;
 mod content;
+mod copies;
 mod delta;
 mod directory;
 mod documents;

@@ -109,6 +109,11 @@ pub struct Rules {
     /// Whether pre-authenticated addresses of downloads refuse requests that bring a token, as the documentation warns
     /// that they may. Some clients bring it and are forgiven in reality. Default yes.
     pub refuse_tokens_at_content_host: bool,
+    /// The same for addresses of uploads: Microsoft's Python SDK brings its token there. Default yes.
+    pub refuse_tokens_at_uploads: bool,
+    /// Whether ranges of an upload, but for the last, must be multiples of 320 KiB; the documentation says that others
+    /// fail for some files. Microsoft's Python SDK sends them. Default yes.
+    pub refuse_uneven_ranges: bool,
 }
 
 impl Default for Rules {
@@ -129,6 +134,8 @@ impl Default for Rules {
             external_sharing: true,
             resource_units: None,
             refuse_tokens_at_content_host: true,
+            refuse_tokens_at_uploads: true,
+            refuse_uneven_ranges: true,
         }
     }
 }

@@ -13,6 +13,7 @@ mod conformance;
 mod entrances;
 mod extras;
 mod faults;
+mod foreign;
 mod loopback;
 mod office;
 mod restore;
