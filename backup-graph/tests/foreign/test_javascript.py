@@ -42,6 +42,7 @@ def test_it_copies_a_drive_exactly(start, documents):
     report, files = run(tenant), contents(documents)
     assert set(report["files"]) == set(files)
     assert report["hashes"] == {path: True for path, content in files.items() if content}
+    assert report["batched"] == [True] * 20
     assert report["changed"] == 0
     assert (report["error"]["status"], report["error"]["code"]) == (404, "itemNotFound")
     assert report["error"]["request"]
