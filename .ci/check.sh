@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that a change must pass, for people and for CI. Needs Rust, a C and C++ compiler, Python 3.10 or newer and,
-# for the kernel tree, a Debian system; it fetches the rest from crates.io, PyPI and Debian itself.
+# Everything that a change must pass, for people and for CI. Needs Rust, a C and C++ compiler, Python 3.10 or newer,
+# Node.js with npm for one of the foreign clients and, for the kernel tree, a Debian system; it fetches the rest from
+# crates.io, PyPI, npm and Debian itself.
 #
 #   check.sh            all parts in order
 #   check.sh fast       format lint rust
@@ -108,6 +109,26 @@ part_reader() {
   rm -rf "$place"
 }
 
+# Clients that others wrote - rclone, Microsoft's Python SDK and its JavaScript client - against the simulated tenant: what
+# they find wrong with it is wrong. A drive that the engine restored is compared by rclone.
+part_foreign() {
+  local here=backup-graph/tests/foreign node=$cache/javascript
+  venv foreign "$here/requirements.txt"
+  if ! command -v npm >/dev/null; then
+    # The tests say so; on CI they fail then.
+    echo "npm is missing: the JavaScript client is not tried"
+  elif ! cmp -s "$here/package.json" "$node/installed.json"; then
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp "$here/package.json" "$node/"
+    npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix "$node"
+    cp "$here/package.json" "$node/installed.json"
+  fi
+  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant --example copy_drive
+  BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant BACKUP_COPY_DRIVE=$target/release/examples/copy_drive \
+    NODE_PATH=$node/node_modules "$cache/foreign/bin/python" -m pytest -q "$here"
+}
+
 # Two versions of the kernel's sources (78,600 files, 1.4 GB): backed up twice each, restored, compared, every byte
 # verified; no step may take more than 150 MB of memory.
 part_tree() {
@@ -125,7 +146,7 @@ part_tree() {
   rm -rf "$place"
 }
 
-all=(format lint rust docs purity examples reader python tree)
+all=(format lint rust docs purity examples reader foreign python tree)
 parts=("$@")
 if [ ${#parts[@]} -eq 0 ]; then parts=("${all[@]}"); fi
 if [ "${parts[*]}" = fast ]; then parts=(format lint rust); fi

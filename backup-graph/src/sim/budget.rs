@@ -58,9 +58,19 @@ pub(super) fn cost(route: Route, with_token: bool, with_permissions: bool) -> u6
         Route::Delta if with_token => 1,
         Route::Drive | Route::Item | Route::Content | Route::Download => 1,
         Route::Versions | Route::VersionContent | Route::ListItem | Route::UploadRange => 1,
-        Route::Token | Route::Batch | Route::Users | Route::UploadStatus | Route::Unknown => 0,
+        Route::Token
+        | Route::Batch
+        | Route::Users
+        | Route::UploadStatus
+        | Route::CopyStatus
+        | Route::Unknown => 0,
         Route::Delta | Route::Children | Route::CreateFolder | Route::PutContent | Route::CreateSession => 2,
-        Route::Update | Route::Delete | Route::RestoreVersion | Route::SetFields | Route::Sites => 2,
+        Route::Update
+        | Route::Delete
+        | Route::Copy
+        | Route::RestoreVersion
+        | Route::SetFields
+        | Route::Sites => 2,
     }
 }
 

@@ -11,7 +11,7 @@ use super::items::Call;
 use super::node::Node;
 use super::route::{Route, prefers, query};
 use super::tenant::Tenant;
-use super::{token, upload};
+use super::{copies, token, upload};
 
 /// The header of what a scanner found.
 const VIRUS: HeaderName = HeaderName::from_static("x-virus-infected");
@@ -45,12 +45,19 @@ fn healthy(node: &Node, forced: bool) -> Result<(), Refusal> {
 
 pub(super) fn serve(tenant: &mut Tenant, request: &Request<Bytes>, now: Timestamp) -> Answered {
     let upload = request.uri().path().strip_prefix("/_api/upload/");
-    let strict = upload.is_some() || tenant.rules.refuse_tokens_at_content_host;
+    let rules = &tenant.rules;
+    let strict = match upload {
+        Some(_) => rules.refuse_tokens_at_uploads,
+        None => rules.refuse_tokens_at_content_host,
+    };
     if strict && request.headers().contains_key(header::AUTHORIZATION) {
         return Err(Refusal::new(401, "unauthenticated", "Pre-authenticated addresses take no token."));
     }
     if let Some(id) = upload {
         return upload::serve(tenant, id, request, now);
+    }
+    if let Some(copy) = copies::watched(request) {
+        return copies::status(tenant, copy);
     }
     let expired = || Refusal::new(401, "unauthenticated", "The address has expired.");
     let payload =

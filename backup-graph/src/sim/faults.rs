@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::rng::Rng;
 use super::route::Route;
 
@@ -99,7 +101,7 @@ impl Faults {
 }
 
 /// What the service has seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counters {
     /// Requests by kind, those inside of batches included.

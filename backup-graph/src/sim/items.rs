@@ -318,7 +318,9 @@ pub(super) fn behavior(text: Option<&str>, default: Behavior) -> Result<Behavior
 }
 
 pub(super) fn times(body: &Value) -> (Option<Timestamp>, Option<Timestamp>) {
-    let time = |name| body["fileSystemInfo"][name].as_str().and_then(Timestamp::parse_rfc3339);
+    // The service keeps whole seconds.
+    let whole = |time: Timestamp| Timestamp::new(time.seconds(), 0);
+    let time = |name| body["fileSystemInfo"][name].as_str().and_then(Timestamp::parse_rfc3339).map(whole);
     (time("createdDateTime"), time("lastModifiedDateTime"))
 }
 

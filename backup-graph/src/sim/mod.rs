@@ -2,7 +2,8 @@
 //!
 //! [`Tenant`] is the state and what its users (and attackers) do to it; [`handle`] answers requests as a pure function;
 //! [`Simulation`] adds a script of faults and counts; [`SimTransport`] puts it behind [`Transport`](crate::Transport)
-//! in the same process, and [`SimServer`] (feature `sim-server`) behind HTTP on the loopback interface.
+//! in the same process, and [`SimServer`] (feature `sim-server`) behind HTTP on the loopback interface; with the feature
+//! `sim-tls` behind TLS, or as a proxy that takes the place of Microsoft's hosts.
 //!
 //! What it is not: a model of the service's speed, or of anything that its documentation does not say.
 
@@ -10,6 +11,7 @@ mod answer;
 mod batch;
 mod budget;
 mod content;
+mod copies;
 mod delta;
 mod directory;
 mod documents;
@@ -24,6 +26,8 @@ mod marks;
 mod node;
 mod odata;
 mod permissions;
+#[cfg(feature = "sim-tls")]
+mod proxy;
 mod rng;
 mod route;
 mod rules;
@@ -33,6 +37,8 @@ mod server;
 mod sharing;
 mod sign_in;
 mod tenant;
+#[cfg(feature = "sim-tls")]
+mod tls;
 mod token;
 mod transport;
 mod upload;
@@ -47,7 +53,7 @@ use bytes::Bytes;
 
 pub use faults::{Counters, Fault, Faults};
 #[cfg(feature = "sim-server")]
-pub use http::SimServer;
+pub use http::{Entrance, SimServer};
 pub use node::Obstacle;
 pub use route::Route;
 pub use rules::{Budget, Hosts, Resync, Rules};

@@ -2,12 +2,15 @@
 
 use http::{Method, Request, header};
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 
+use super::copies;
 use super::rules::Hosts;
 use super::sign_in::is_issuer;
 
 /// The kinds of request that the simulator knows, for counting and for faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Route {
     /// A token is asked for.
@@ -32,6 +35,10 @@ pub enum Route {
     Update,
     /// An item is deleted.
     Delete,
+    /// The service is to copy an item.
+    Copy,
+    /// How a copy is getting on.
+    CopyStatus,
     /// Bytes from the content host.
     Download,
     /// A range of an upload.
@@ -98,7 +105,8 @@ pub(super) struct Address {
 impl Address {
     /// Takes apart `/v1.0/drives/{id}/items/{id}:/{path}:/{action}` and its relatives.
     pub(super) fn parse(path: &str) -> Option<Self> {
-        let (head, rest) = cut(path.strip_prefix("/v1.0/")?);
+        // A base address that ends in a slash makes two of them, and the service does not mind.
+        let (head, rest) = cut(path.strip_prefix("/v1.0/")?.trim_start_matches('/'));
         let head = decode(head)?;
         let below = rest.strip_prefix('/').unwrap_or_default();
         let (id, after) = cut(below);
@@ -151,7 +159,12 @@ impl Address {
         } else if let Some(rest) = rest.strip_prefix("/items/") {
             let end = rest.find(['/', ':']).unwrap_or(rest.len());
             let (item, rest) = rest.split_at(end);
-            address.item = Some(decode(item)?);
+            let item = decode(item)?;
+            // Generated clients put `root:/path:` where an id goes, and encode all of it.
+            let (item, path) = item.split_once(":/").map_or((item.as_str(), None), |(item, path)| {
+                (item, Some(path.trim_end_matches(':').to_owned()))
+            });
+            (address.item, address.path) = (Some(item.to_owned()), path);
             (rest, true)
         } else {
             (rest, false)
@@ -181,6 +194,7 @@ pub(super) fn route_of<B>(hosts: &Hosts, request: &Request<B>) -> Route {
         return match (*method == Method::PUT, path.starts_with("/_api/upload/")) {
             (true, true) => Route::UploadRange,
             (false, true) => Route::UploadStatus,
+            _ if copies::watched(request).is_some() => Route::CopyStatus,
             _ => Route::Download,
         };
     }
@@ -223,6 +237,7 @@ pub(super) fn route_to(method: &Method, address: &Address) -> Route {
         ("POST", ("children", None, _), _) => Route::CreateFolder,
         ("PUT", ("content", None, _), _) => Route::PutContent,
         ("POST", ("createUploadSession", None, _), _) => Route::CreateSession,
+        ("POST", ("copy", None, _), _) => Route::Copy,
         ("PATCH", ("", None, _), _) => Route::Update,
         ("DELETE", ("", None, _), _) => Route::Delete,
         _ => Route::Unknown,
@@ -293,6 +308,8 @@ mod tests {
                 Some("c.txt"),
                 "createUploadSession",
             ),
+            ("/v1.0/drives/b!x/items/root%3A%2Fa%20b%2Fc.txt%3A", Some("root"), Some("a b/c.txt"), ""),
+            ("/v1.0/drives/b!x/items/root%3A%2Fc.txt%3A/children", Some("root"), Some("c.txt"), "children"),
         ] {
             let address = Address::parse(path).unwrap();
             assert_eq!((&address.owner, address.in_drive), (&Owner::Drive("b!x".to_owned()), true));

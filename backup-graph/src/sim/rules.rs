@@ -19,6 +19,17 @@ impl Hosts {
     pub fn new(graph: impl Into<String>, login: impl Into<String>, content: impl Into<String>) -> Self {
         Self { graph: graph.into(), login: login.into(), content: content.into() }
     }
+
+    /// The real names of the global cloud, with the content host of a tenant called Contoso. Use them only where nothing
+    /// leads to the real ones: in process, or behind the simulation's own proxy.
+    #[must_use]
+    pub fn global() -> Self {
+        Self::new(
+            "https://graph.microsoft.com",
+            "https://login.microsoftonline.com",
+            "https://contoso-my.sharepoint.com",
+        )
+    }
 }
 
 impl Default for Hosts {
@@ -95,9 +106,14 @@ pub struct Rules {
     pub external_sharing: bool,
     /// What an application may use before it is throttled, as the service counts it. Default none: no throttling.
     pub resource_units: Option<Budget>,
-    /// Whether pre-authenticated addresses refuse requests that bring a token, as the documentation warns that they may.
-    /// Some clients bring it to downloads and are forgiven in reality. Default yes.
+    /// Whether pre-authenticated addresses of downloads refuse requests that bring a token, as the documentation warns
+    /// that they may. Some clients bring it and are forgiven in reality. Default yes.
     pub refuse_tokens_at_content_host: bool,
+    /// The same for addresses of uploads: Microsoft's Python SDK brings its token there. Default yes.
+    pub refuse_tokens_at_uploads: bool,
+    /// Whether ranges of an upload, but for the last, must be multiples of 320 KiB; the documentation says that others
+    /// fail for some files. Microsoft's Python SDK sends them. Default yes.
+    pub refuse_uneven_ranges: bool,
 }
 
 impl Default for Rules {
@@ -118,6 +134,8 @@ impl Default for Rules {
             external_sharing: true,
             resource_units: None,
             refuse_tokens_at_content_host: true,
+            refuse_tokens_at_uploads: true,
+            refuse_uneven_ranges: true,
         }
     }
 }

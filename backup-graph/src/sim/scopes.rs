@@ -47,7 +47,7 @@ fn needed(route: Route, address: &Address) -> &'static [&'static str] {
         Route::CreateFolder | Route::PutContent | Route::CreateSession | Route::Update | Route::Delete => {
             WRITE_FILES
         }
-        Route::Share | Route::RestoreVersion => WRITE_FILES,
+        Route::Copy | Route::Share | Route::RestoreVersion => WRITE_FILES,
         Route::SetFields => WRITE_FIELDS,
         Route::Sites => READ_SITES,
         Route::Users => match (&address.owner, address.action.as_str()) {

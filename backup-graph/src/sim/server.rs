@@ -14,7 +14,7 @@ use super::odata::expansions;
 use super::route::{Address, Owner, Route, is_content_host, query, route_to};
 use super::sign_in::{self, authorise, is_issuer};
 use super::tenant::Tenant;
-use super::{batch, content, delta, directory, fields, items, permissions, scopes, versions};
+use super::{batch, content, copies, delta, directory, fields, items, permissions, scopes, versions};
 
 /// Answers one request, which may be a batch. The tenant's clock is moved on to `now`.
 pub fn handle(tenant: &mut Tenant, request: &Request<Bytes>, now: Timestamp) -> Response<Bytes> {
@@ -101,6 +101,7 @@ fn dispatch(
         Route::CreateSession => items::create_session(tenant, &call),
         Route::Update => items::update(tenant, &call),
         Route::Delete => items::delete(tenant, &call),
+        Route::Copy => copies::begin(tenant, &call),
         Route::Permissions => permissions::list(tenant, &call),
         Route::Share => permissions::change(tenant, &call),
         Route::Versions => versions::list(tenant, &call),

@@ -158,7 +158,10 @@ pub(super) fn serve(tenant: &mut Tenant, request: &Request<Bytes>, now: Timestam
     if *request.method() != Method::POST || !own_path {
         return refuse(400, "invalid_request", "AADSTS90002: Tenant not found.");
     }
-    if field("grant_type") != "client_credentials" || !field("scope").ends_with("/.default") {
+    // A scope without a resource means Microsoft Graph.
+    let scope = field("scope");
+    let all_roles = scope == ".default" || scope.ends_with("/.default");
+    if field("grant_type") != "client_credentials" || !all_roles {
         return refuse(
             401,
             "unsupported_grant_type",

@@ -95,9 +95,9 @@ impl Tenant {
         self.clock
     }
 
-    /// Sets the tenant's clock on; it never goes back.
+    /// Sets the tenant's clock on; it never goes back. It counts whole seconds, as the service's times do.
     pub fn advance_to(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(now);
+        self.clock = self.clock.max(Timestamp::new(now.seconds(), 0));
     }
 
     /// What is kept of a file that is sent.

@@ -69,7 +69,12 @@ impl Upload {
     }
 
     /// Takes one range. True once the file is complete.
-    fn take(&mut self, (first, last, total): (u64, u64, u64), body: &Bytes) -> Result<bool, Refusal> {
+    fn take(
+        &mut self,
+        (first, last, total): (u64, u64, u64),
+        body: &Bytes,
+        even: bool,
+    ) -> Result<bool, Refusal> {
         let have = self.received.len() as u64;
         if last < first || last >= total || last - first + 1 != body.len() as u64 {
             return Err(Refusal::invalid("The Content-Range header does not match the length of the body."));
@@ -88,7 +93,7 @@ impl Upload {
             ));
         }
         let is_last = last + 1 == total;
-        if !is_last && !(body.len() as u64).is_multiple_of(UNIT_BYTES) {
+        if even && !is_last && !(body.len() as u64).is_multiple_of(UNIT_BYTES) {
             return Err(Refusal::invalid("The range is not a multiple of 320 KiB."));
         }
         self.total = Some(total);
@@ -105,6 +110,7 @@ pub(super) fn serve(tenant: &mut Tenant, id: &str, request: &Request<Bytes>, now
         let application = upload.application.clone();
         tenant.charge(&application, budget::cost(Route::UploadRange, false, false), now)?;
     }
+    let even = tenant.rules.refuse_uneven_ranges;
     let upload = tenant.uploads.get_mut(id).ok_or_else(gone)?;
     match *request.method() {
         Method::GET => Ok(json(200, &upload.status())),
@@ -115,7 +121,7 @@ pub(super) fn serve(tenant: &mut Tenant, id: &str, request: &Request<Bytes>, now
         Method::PUT => {
             let range = content_range(request.headers())
                 .ok_or_else(|| Refusal::invalid("The Content-Range header is missing or malformed."))?;
-            let complete = upload.take(range, request.body())?;
+            let complete = upload.take(range, request.body(), even)?;
             if !complete || upload.defer_commit {
                 upload.expires = later(now, SESSION_LIFE);
                 return Ok(json(202, &upload.status()));

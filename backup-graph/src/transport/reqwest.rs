@@ -21,11 +21,33 @@ pub struct ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    /// A transport with its own connection pool, which honours the usual proxy variables of the environment.
+    /// A transport with its own connection pool, which honours the usual proxy variables of the environment and trusts
+    /// whom this machine trusts.
     ///
     /// # Errors
     /// `Io` if TLS cannot be set up on this machine.
     pub fn new() -> Result<Self> {
+        Self::build(Vec::new())
+    }
+
+    /// The same, and trusts further certificate authorities, given as certificates in PEM: that of a proxy which looks
+    /// into TLS, or of a simulated tenant.
+    ///
+    /// Danger: whoever holds the private key of one of them can pose as Microsoft to this transport.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if this is not PEM, holds no certificate, or one that cannot be trusted.
+    pub fn with_root_certificates(pem: &[u8]) -> Result<Self> {
+        let invalid = |text| Error::new(ErrorKind::InvalidArgument, text);
+        let roots = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| invalid("not certificates in PEM").with_source(error))?;
+        if roots.is_empty() {
+            return Err(invalid("no certificate in PEM"));
+        }
+        Self::build(roots).map_err(|error| invalid("the certificates cannot be trusted").with_source(error))
+    }
+
+    fn build(roots: Vec<reqwest::Certificate>) -> Result<Self> {
         let client = reqwest::Client::builder()
             // Followed by the client, which knows where the token may go.
             .redirect(reqwest::redirect::Policy::none())
@@ -33,6 +55,7 @@ impl ReqwestTransport {
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
+            .tls_certs_merge(roots)
             .build()
             .map_err(|error| {
                 Error::new(ErrorKind::Io, "the HTTP client cannot be set up").with_source(error)

@@ -9,8 +9,11 @@ mod batch;
 mod client;
 mod client_script;
 mod conformance;
+#[cfg(feature = "sim-tls")]
+mod entrances;
 mod extras;
 mod faults;
+mod foreign;
 mod loopback;
 mod office;
 mod restore;
