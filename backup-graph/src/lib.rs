@@ -16,6 +16,7 @@
 pub mod auth;
 mod batch;
 mod client;
+mod cloud;
 pub mod drive;
 mod hash;
 mod limits;
@@ -28,9 +29,12 @@ mod wire;
 #[doc(no_inline)]
 pub use {bytes, http};
 
+#[cfg(feature = "certificate")]
+pub use auth::ClientCertificate;
 pub use auth::{ClientSecret, Secret, StaticToken, TokenProvider};
 pub use batch::{BatchReply, BatchRequest};
 pub use client::{GLOBAL_GRAPH, GraphClient, Metrics};
+pub use cloud::Cloud;
 pub use drive::{DriveSink, DriveSource, Versions};
 pub use hash::QuickXorHash;
 #[cfg(feature = "reqwest")]

@@ -164,6 +164,10 @@ impl World {
                 ));
             }
             Some(Fault::RevokeTokens) => self.tenant.revoke_tokens(),
+            Some(Fault::ChallengeTokens) => {
+                self.tenant.advance_to(now);
+                self.tenant.challenge_tokens();
+            }
             Some(Fault::Truncate(length)) => cut = Some(length),
             Some(Fault::Reset) => return Delivery::Reset,
             Some(Fault::LoseAnswer) => {

@@ -4,6 +4,8 @@
 #![expect(clippy::clone_on_ref_ptr, reason = "the clones become trait objects where they are passed")]
 
 mod auth;
+#[cfg(feature = "azure-identity")]
+mod azure;
 mod backup;
 mod batch;
 mod client;
@@ -14,4 +16,6 @@ mod faults;
 mod loopback;
 mod office;
 mod restore;
+#[cfg(feature = "certificate")]
+mod sign_in;
 mod throttle;
