@@ -2,7 +2,8 @@
 //!
 //! What it is: [`drive::DriveSource`] enumerates a OneDrive or SharePoint drive, follows its changes and reads its
 //! files; [`drive::DriveSink`] puts files back into one. Both check what they transfer by the service's own hash, keep
-//! the service's times, wait exactly as long as the service asks, and go on after broken connections.
+//! the service's times, wait exactly as long as the service asks, and go on after broken connections. [`directory`]
+//! finds the tenant's users, groups, sites and drives.
 //!
 //! What it never does: open a socket by itself (a [`Transport`] does), ask the time (a [`Timer`] does), follow a link
 //! with the token to another host, print a token, or delete anything that it was not told to replace.
@@ -17,6 +18,7 @@ pub mod auth;
 mod batch;
 mod client;
 mod cloud;
+pub mod directory;
 pub mod drive;
 mod hash;
 mod limits;

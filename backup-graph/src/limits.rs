@@ -22,6 +22,10 @@ pub(crate) const CERTIFICATES_MAX: usize = 16;
 pub(crate) const BATCH_REQUESTS_MAX: usize = 20;
 /// Longest batch, in bytes; a single request that is longer travels alone.
 pub(crate) const BATCH_BYTES_MAX: usize = 3 << 20;
+/// How many batches of questions about drives are under way at once.
+pub(crate) const BATCHES_AT_ONCE: usize = 4;
+/// Entries of one page of users or groups that are asked for: the most that the service gives.
+pub(crate) const DIRECTORY_PAGE_ENTRIES: usize = 999;
 /// Most pages of one listing.
 pub(crate) const PAGES_MAX: u64 = 10_000_000;
 /// How often one enumeration may be started over because the service forgot its position.

@@ -32,6 +32,7 @@ mod seed;
 mod server;
 mod sharing;
 mod sign_in;
+mod sites;
 mod tenant;
 mod token;
 mod transport;

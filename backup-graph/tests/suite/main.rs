@@ -11,6 +11,7 @@ mod batch;
 mod client;
 mod client_script;
 mod conformance;
+mod directory;
 mod extras;
 mod faults;
 mod loopback;
