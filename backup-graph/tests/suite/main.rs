@@ -17,6 +17,7 @@ mod faults;
 mod loopback;
 mod office;
 mod restore;
+mod roles;
 #[cfg(feature = "certificate")]
 mod sign_in;
 mod throttle;
