@@ -288,6 +288,19 @@ fn many_who_need_a_token_at_the_same_time_ask_for_one() {
 }
 
 #[test]
+fn threads_that_need_a_token_at_the_same_time_ask_for_one() {
+    let office = Office::empty();
+    let wire = Wire::new(&office);
+    let tokens = wire.secret(&office, SECRET);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| run(tokens.token("https://graph.example/.default")).unwrap());
+        }
+    });
+    assert_eq!(wire.forms.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn a_failure_is_told_to_all_who_wait_and_the_next_one_asks_anew() {
     run(async {
         let office = Office::empty();
