@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use self::lanes::Lanes;
 use self::metrics::Counters;
 use crate::auth::TokenProvider;
+use crate::cloud::Cloud;
 use crate::limits::PAGES_MAX;
 use crate::throttle::{Budget, Lane, Limiter, Patience};
 use crate::transport::{Timer, Transport};
@@ -39,7 +40,7 @@ pub(crate) use self::origin::{Origin, encode_segment};
 pub(crate) use self::refusal::{claims_of, refusal_of};
 pub(crate) use self::send::is_throttle;
 
-/// The address of the global cloud.
+/// The address of the global cloud; [`Cloud`] has the others.
 pub const GLOBAL_GRAPH: &str = "https://graph.microsoft.com";
 /// Microsoft gives traffic precedence that says who sends it, in this form.
 const USER_AGENT: &str = concat!("NONISV|BackupEngine|backup-graph/", env!("CARGO_PKG_VERSION"));
@@ -97,6 +98,19 @@ impl GraphClient {
             timer,
             shared: Arc::new(shared),
         })
+    }
+
+    /// A client of the Graph of this cloud; `tokens` must come from the same cloud's [authority](Cloud::authority).
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), which a cloud's address does not meet.
+    pub fn for_cloud(
+        cloud: Cloud,
+        transport: Arc<dyn Transport>,
+        tokens: Arc<dyn TokenProvider>,
+        timer: Arc<dyn Timer>,
+    ) -> Result<Self> {
+        Self::new(cloud.graph(), transport, tokens, timer)
     }
 
     /// Names the program to Microsoft: `ISV|Company|Application/1.0` or `NONISV|Company|Application/1.0`.

@@ -2,7 +2,8 @@
 //!
 //! What it is: [`drive::DriveSource`] enumerates a OneDrive or SharePoint drive, follows its changes and reads its
 //! files; [`drive::DriveSink`] puts files back into one. Both check what they transfer by the service's own hash, keep
-//! the service's times, wait exactly as long as the service asks, and go on after broken connections.
+//! the service's times, wait exactly as long as the service asks, and go on after broken connections. [`directory`]
+//! finds the tenant's users, groups, sites and drives.
 //!
 //! What it never does: open a socket by itself (a [`Transport`] does), ask the time (a [`Timer`] does), follow a link
 //! with the token to another host, print a token, or delete anything that it was not told to replace.
@@ -16,6 +17,8 @@
 pub mod auth;
 mod batch;
 mod client;
+mod cloud;
+pub mod directory;
 pub mod drive;
 mod hash;
 mod limits;
@@ -28,9 +31,12 @@ mod wire;
 #[doc(no_inline)]
 pub use {bytes, http};
 
+#[cfg(feature = "certificate")]
+pub use auth::ClientCertificate;
 pub use auth::{ClientSecret, Secret, StaticToken, TokenProvider};
 pub use batch::{BatchReply, BatchRequest};
 pub use client::{GLOBAL_GRAPH, GraphClient, Metrics};
+pub use cloud::Cloud;
 pub use drive::{DriveSink, DriveSource, Versions};
 pub use hash::QuickXorHash;
 #[cfg(feature = "reqwest")]

@@ -6,10 +6,26 @@ pub(crate) const JSON_BYTES_MAX: usize = 64 << 20;
 pub(crate) const ERROR_BYTES_MAX: usize = 64 << 10;
 /// Longest claims challenge that is passed on, in bytes.
 pub(crate) const CLAIMS_BYTES_MAX: usize = 16 << 10;
+/// Longest answer of a token endpoint, in bytes.
+pub(crate) const ISSUER_ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Most scopes whose tokens are kept.
+pub(crate) const TOKEN_SCOPES_MAX: usize = 16;
+/// How long a signed assertion is good for, in seconds: at most ten minutes, as Microsoft recommends.
+#[cfg(feature = "certificate")]
+pub(crate) const ASSERTION_SECONDS: i64 = 600;
+/// Longest text with a key and its certificates, in bytes, and most certificates in it.
+#[cfg(feature = "certificate")]
+pub(crate) const PEM_BYTES_MAX: usize = 1 << 20;
+#[cfg(feature = "certificate")]
+pub(crate) const CERTIFICATES_MAX: usize = 16;
 /// Most requests in one batch.
 pub(crate) const BATCH_REQUESTS_MAX: usize = 20;
 /// Longest batch, in bytes; a single request that is longer travels alone.
 pub(crate) const BATCH_BYTES_MAX: usize = 3 << 20;
+/// How many batches of questions about drives are under way at once.
+pub(crate) const BATCHES_AT_ONCE: usize = 4;
+/// Entries of one page of users or groups that are asked for: the most that the service gives.
+pub(crate) const DIRECTORY_PAGE_ENTRIES: usize = 999;
 /// Most pages of one listing.
 pub(crate) const PAGES_MAX: u64 = 10_000_000;
 /// How often one enumeration may be started over because the service forgot its position.

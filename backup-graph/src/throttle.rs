@@ -104,7 +104,7 @@ fn backoff(attempt: u32, random: u64) -> Duration {
 }
 
 /// The longer of `Retry-After` (seconds or a date) and `RateLimit-Reset` (seconds), if any is there.
-fn asked_wait(now: Timestamp, headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn asked_wait(now: Timestamp, headers: &HeaderMap) -> Option<Duration> {
     let text =
         |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok()).map(str::trim);
     let seconds =

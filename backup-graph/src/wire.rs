@@ -44,6 +44,11 @@ impl ErrorEnvelope {
         &self.error.code
     }
 
+    /// The message as it came, for recognising: it is never shown.
+    pub(crate) fn message(&self) -> &str {
+        &self.error.message
+    }
+
     /// The message on one line, with the id that Microsoft's support asks for: the answer's own, or the one given.
     pub(crate) fn line(&self, request_id: Option<&str>) -> String {
         let mut line: String =

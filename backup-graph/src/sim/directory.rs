@@ -1,4 +1,4 @@
-//! Users, groups, sites, and whose drives are whose.
+//! Users and groups, and whose drives are whose.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,11 @@ use super::node::Identity;
 use super::odata::{self, PAGE_ENTRIES_MAX};
 use super::rng::Rng;
 use super::route::{Address, Owner, query};
+use super::sites::{self, Site};
 use super::tenant::Tenant;
 use super::token;
 use crate::client::encode_segment;
 
-/// Where the tenant's sites are, as ids name it.
-const SITES_HOST: &str = "contoso.sharepoint.com";
-/// The root site, which every tenant has.
-const ROOT_SITE: &str =
-    "contoso.sharepoint.com,00000000-0000-4000-8000-000000000001,00000000-0000-4000-8000-000000000002";
 /// Properties of a user that come only if they are selected.
 const USER_MORE: [&str; 3] = ["accountEnabled", "userType", "createdDateTime"];
 
@@ -30,7 +26,7 @@ const USER_MORE: [&str; 3] = ["accountEnabled", "userType", "createdDateTime"];
 pub(super) struct Directory {
     users: Vec<Entity>,
     groups: Vec<Entity>,
-    sites: Vec<Site>,
+    pub(super) sites: Vec<Site>,
     /// Drives by the id of their user, group or site.
     drives: BTreeMap<String, Vec<String>>,
     users_log: Vec<String>,
@@ -44,14 +40,6 @@ struct Entity {
     value: Value,
 }
 
-#[derive(Clone, Debug)]
-struct Site {
-    id: String,
-    name: String,
-    parent: Option<String>,
-    path: String,
-}
-
 impl Directory {
     /// Whoever has this id, sign-in name or mail address.
     pub(super) fn identity(&self, name: &str) -> Option<Identity> {
@@ -60,28 +48,8 @@ impl Directory {
         self.users.iter().chain(&self.groups).find(named).map(|entity| entity.identity.clone())
     }
 
-    pub(super) fn root_site_id(&self) -> &'static str {
-        ROOT_SITE
-    }
-
     fn of(&self, users: bool) -> (&[Entity], &[String]) {
         if users { (&self.users, &self.users_log) } else { (&self.groups, &self.groups_log) }
-    }
-
-    /// A site by id, as `root`, or as `host:/path`.
-    fn site(&self, name: &str) -> Option<Site> {
-        let root = || Site {
-            id: ROOT_SITE.to_owned(),
-            name: "Communication site".to_owned(),
-            parent: None,
-            path: String::new(),
-        };
-        let path =
-            name.strip_prefix(SITES_HOST).map(|rest| rest.trim_start_matches(':').trim_end_matches('/'));
-        if name == "root" || name == ROOT_SITE || path == Some("") {
-            return Some(root());
-        }
-        self.sites.iter().find(|site| site.id == name || path == Some(site.path.as_str())).cloned()
     }
 }
 
@@ -131,59 +99,46 @@ impl Tenant {
         });
         self.directory.groups.push(Entity { identity: identity.clone(), value });
         self.directory.groups_log.push(id.clone());
-        let drive = self.new_drive(identity, "Documents", "documentLibrary");
+        let drive = self.new_drive(identity.clone(), "Documents", "documentLibrary");
+        self.directory.sites.push(Site::of_group(&identity, &alias));
         (id, drive)
     }
 
-    /// Adds a site, below the root or below another site. Returns its id.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no site `parent`.
-    pub fn add_site(&mut self, name: &str, parent: Option<&str>) -> Result<String> {
-        let unknown = |id: &str| Error::new(ErrorKind::NotFound, "no such site").with_item(id);
-        let parent = match parent {
-            None => None,
-            Some(id) => Some(self.directory.site(id).ok_or_else(|| unknown(id))?),
-        };
-        let id = format!("{SITES_HOST},{},{}", guid(&mut self.rng), guid(&mut self.rng));
-        let above = parent.as_ref().map_or("/sites", |parent| parent.path.as_str());
-        let path = format!("{above}/{}", name.replace(' ', ""));
-        let parent = parent.map(|parent| parent.id);
-        self.directory.sites.push(Site { id: id.clone(), name: name.to_owned(), parent, path });
-        Ok(id)
-    }
-
-    /// Adds an empty library to a site; the first one is the site's default drive. Returns the drive's id.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such site.
-    pub fn add_library(&mut self, site: &str, name: &str) -> Result<String> {
-        let unknown = || Error::new(ErrorKind::NotFound, "no such site").with_item(site);
-        let site = self.directory.site(site).ok_or_else(unknown)?;
-        let owner = Identity {
-            kind: "group",
-            id: site.id,
-            name: format!("{} Owners", site.name),
-            email: String::new(),
-        };
-        Ok(self.new_drive(owner, name, "documentLibrary"))
+    /// Adds a security group, which has no drive. Returns its id.
+    pub fn add_security_group(&mut self, name: &str) -> String {
+        let id = guid(&mut self.rng);
+        let identity =
+            Identity { kind: "group", id: id.clone(), name: name.to_owned(), email: String::new() };
+        let value = json!({
+            "id": id, "displayName": name, "mail": null, "mailNickname": name, "mailEnabled": false,
+            "securityEnabled": true, "groupTypes": [], "visibility": null, "description": null,
+            "createdDateTime": self.now().to_string(),
+        });
+        self.directory.groups.push(Entity { identity, value });
+        self.directory.groups_log.push(id.clone());
+        id
     }
 
     /// Adds a user with an empty drive, or a drive for a user who is there, and returns the drive's id.
     pub fn add_drive(&mut self, owner: &str) -> String {
         let id = self.add_user(owner);
         let identity = Identity { kind: "user", id, name: owner.to_owned(), email: owner.to_owned() };
+        let site = Site::of_user(&identity);
+        if !self.directory.sites.iter().any(|known| known.id == site.id) {
+            self.directory.sites.push(site);
+        }
         self.new_drive(identity, "OneDrive", "business")
     }
 
     /// The id of the first drive of a user or a group (by sign-in name, mail address or id) or of a site (by id).
     #[must_use]
     pub fn drive_of(&self, owner: &str) -> Option<&str> {
-        let id = self.directory.identity(owner).map_or_else(|| owner.to_owned(), |identity| identity.id);
+        let (person, site) = (self.directory.identity(owner), self.directory.site(owner));
+        let id = person.map(|person| person.id).or_else(|| site.map(Site::drives_of))?;
         self.directory.drives.get(&id)?.first().map(String::as_str)
     }
 
-    fn new_drive(&mut self, owner: Identity, name: &str, kind: &'static str) -> String {
+    pub(super) fn new_drive(&mut self, owner: Identity, name: &str, kind: &'static str) -> String {
         let id = format!("b!{}", self.rng.identifier(64));
         let rng = Rng::new(self.rng.next());
         let of = owner.id.clone();
@@ -196,7 +151,7 @@ impl Tenant {
     }
 }
 
-fn guid(rng: &mut Rng) -> String {
+pub(super) fn guid(rng: &mut Rng) -> String {
     let (a, b, c) = (rng.below(1 << 32), rng.below(1 << 16), rng.below(1 << 48));
     format!("{a:08x}-{b:04x}-4000-8000-{c:012x}")
 }
@@ -209,10 +164,15 @@ pub(super) fn drive_of(tenant: &Tenant, owner: &Owner) -> Result<String, Refusal
     let id = owner_id(tenant, owner)?;
     let first = tenant.directory.drives.get(&id).and_then(|drives| drives.first());
     let missing = match owner {
-        Owner::User(_) => Refusal::new(404, "ResourceNotFound", "User's mysite not found."),
+        Owner::User(_) => no_drive(tenant),
         _ => Refusal::not_found(),
     };
     first.cloned().ok_or(missing)
+}
+
+fn no_drive(tenant: &Tenant) -> Refusal {
+    let status = if tenant.rules.forbid_missing_drives { 403 } else { 404 };
+    Refusal::new(status, "ResourceNotFound", "User's mysite not found.")
 }
 
 fn owner_id(tenant: &Tenant, owner: &Owner) -> Result<String, Refusal> {
@@ -223,7 +183,7 @@ fn owner_id(tenant: &Tenant, owner: &Owner) -> Result<String, Refusal> {
             let found = tenant.directory.identity(name).filter(|found| found.kind == kind);
             Ok(found.ok_or_else(missing)?.id)
         }
-        Owner::Site(name) => Ok(tenant.directory.site(name).ok_or_else(Refusal::not_found)?.id),
+        Owner::Site(name) => Ok(tenant.directory.site(name).ok_or_else(Refusal::not_found)?.drives_of()),
         _ => Err(missing()),
     }
 }
@@ -246,20 +206,16 @@ pub(super) fn serve(tenant: &Tenant, request: &Request<Bytes>, address: &Address
             Ok(json(200, &with_context(tenant, context, shaped(&found.value, request))))
         }
         (Owner::User(_) | Owner::Group(_) | Owner::Site(_), "drives") => drives(tenant, request, owner),
-        (Owner::Sites, "" | "getAllSites") => sites(tenant, request, "sites/getAllSites", None),
-        (Owner::Site(_), "sites") => {
-            let id = owner_id(tenant, owner)?;
-            sites(tenant, request, &format!("sites/{}/sites", encode_segment(&id)), Some(&id))
-        }
-        (Owner::Site(name), "") => {
-            let site = tenant.directory.site(name).ok_or_else(Refusal::not_found)?;
-            Ok(json(200, &with_context(tenant, "sites/$entity", site_json(&site))))
-        }
+        // A search finds subsites too.
+        (Owner::Sites, "") => sites::all(tenant, request, true),
+        (Owner::Sites, "getAllSites") => sites::all(tenant, request, tenant.rules.list_subsites),
+        (Owner::Site(name), "sites") => sites::below(tenant, request, name),
+        (Owner::Site(name), "") => sites::one(tenant, name),
         _ => Err(Refusal::new(400, "BadRequest", "Resource not found for the segment.")),
     }
 }
 
-fn with_context(tenant: &Tenant, context: &str, mut body: Value) -> Value {
+pub(super) fn with_context(tenant: &Tenant, context: &str, mut body: Value) -> Value {
     body["@odata.context"] = json!(format!("{}/v1.0/$metadata#{context}", tenant.hosts.graph));
     body
 }
@@ -353,46 +309,27 @@ fn changes(tenant: &Tenant, request: &Request<Bytes>, owner: &Owner, token: Opti
     Ok(json(200, &body))
 }
 
-fn sites(tenant: &Tenant, request: &Request<Bytes>, path: &str, parent: Option<&str>) -> Answered {
-    let root = tenant.directory.site("root").filter(|_| parent.is_none());
-    let below = tenant.directory.sites.iter();
-    let below = below.filter(|site| parent.is_none() || site.parent.as_deref() == parent).cloned();
-    let search = query(request, "search").filter(|search| search != "*").unwrap_or_default().to_lowercase();
-    let all: Vec<Site> =
-        root.into_iter().chain(below).filter(|site| site.name.to_lowercase().contains(&search)).collect();
-    let entry = |index: usize| all.get(index).map(site_json);
-    Ok(json(200, &odata::page(tenant, request, path, "sites", all.len(), entry)?))
-}
-
-fn site_json(site: &Site) -> Value {
-    let mut body = json!({
-        "id": site.id, "name": site.path.rsplit('/').next(), "displayName": site.name,
-        "webUrl": format!("https://{SITES_HOST}{}", site.path), "isPersonalSite": false,
-        "createdDateTime": "2020-01-01T00:00:00Z", "lastModifiedDateTime": "2026-01-01T00:00:00Z",
-        "siteCollection": { "hostname": SITES_HOST },
-    });
-    if site.path.is_empty() {
-        body["root"] = json!({});
-    }
-    if let Some(parent) = &site.parent {
-        body["parentReference"] = json!({ "siteId": parent });
-    }
-    body
-}
-
 fn drives(tenant: &Tenant, request: &Request<Bytes>, owner: &Owner) -> Answered {
     let id = owner_id(tenant, owner)?;
     let ids = tenant.directory.drives.get(&id).map(Vec::as_slice).unwrap_or_default();
     if ids.is_empty() && matches!(owner, Owner::User(_)) {
-        return Err(Refusal::new(404, "ResourceNotFound", "User's mysite not found."));
+        return Err(no_drive(tenant));
     }
-    let kind = match owner {
-        Owner::User(_) => "users",
-        Owner::Group(_) => "groups",
-        _ => "sites",
+    let (kind, name) = match owner {
+        Owner::User(name) => ("users", name),
+        Owner::Group(name) => ("groups", name),
+        Owner::Site(name) => ("sites", name),
+        _ => return Err(Refusal::not_found()),
     };
-    let path = format!("{kind}/{}/drives", encode_segment(&id));
-    let entry = |index: usize| tenant.drives.get(ids.get(index)?).map(|drive| drive_json(tenant, drive));
+    let path = format!("{kind}/{}/drives", encode_segment(name));
+    let select = query(request, "$select");
+    let entry = |index: usize| {
+        let mut body = drive_json(tenant, tenant.drives.get(ids.get(index)?)?);
+        if let Some(drive) = body.as_object_mut() {
+            odata::select(drive, select.as_deref());
+        }
+        Some(body)
+    };
     Ok(json(200, &odata::page(tenant, request, &path, "drives", ids.len(), entry)?))
 }
 

@@ -20,6 +20,9 @@ pub enum Fault {
     Status(u16),
     /// All tokens given out so far stop working, so this request is answered 401.
     RevokeTokens,
+    /// As [`RevokeTokens`](Self::RevokeTokens), and the answer says which claims the next token must be asked for with
+    /// (continuous access evaluation).
+    ChallengeTokens,
     /// The body ends after so many bytes although more were announced. The request had its effect.
     Truncate(usize),
     /// The connection is closed before anything was done.

@@ -36,6 +36,7 @@ mod seed;
 mod server;
 mod sharing;
 mod sign_in;
+mod sites;
 mod tenant;
 #[cfg(feature = "sim-tls")]
 mod tls;
@@ -170,6 +171,10 @@ impl World {
                 ));
             }
             Some(Fault::RevokeTokens) => self.tenant.revoke_tokens(),
+            Some(Fault::ChallengeTokens) => {
+                self.tenant.advance_to(now);
+                self.tenant.challenge_tokens();
+            }
             Some(Fault::Truncate(length)) => cut = Some(length),
             Some(Fault::Reset) => return Delivery::Reset,
             Some(Fault::LoseAnswer) => {

@@ -104,6 +104,10 @@ pub struct Rules {
     pub enforce_roles: bool,
     /// Whether links may be shared with anybody; if not, making one is refused. Default yes.
     pub external_sharing: bool,
+    /// Whether the listing of all sites has subsites too. Default no: they are listed below their parents.
+    pub list_subsites: bool,
+    /// Whether a user without a drive is answered 403 instead of 404. Default no.
+    pub forbid_missing_drives: bool,
     /// What an application may use before it is throttled, as the service counts it. Default none: no throttling.
     pub resource_units: Option<Budget>,
     /// Whether pre-authenticated addresses of downloads refuse requests that bring a token, as the documentation warns
@@ -132,6 +136,8 @@ impl Default for Rules {
             resync_location: true,
             enforce_roles: true,
             external_sharing: true,
+            list_subsites: false,
+            forbid_missing_drives: false,
             resource_units: None,
             refuse_tokens_at_content_host: true,
             refuse_tokens_at_uploads: true,

@@ -87,7 +87,15 @@ impl Tenant {
     pub fn issue_token(&mut self, life: Duration) -> String {
         let roles = scopes::DEFAULT.iter().map(|role| (*role).to_owned()).collect();
         let now = self.now();
-        self.issue(Caller { application: "issued".to_owned(), roles }, life, now)
+        self.issue(Caller { application: "issued".to_owned(), roles }, "", life, now)
+    }
+
+    /// Makes every token given out so far useless, and further ones until one is asked for with the claims that refusals
+    /// name then, as continuous access evaluation does.
+    pub fn challenge_tokens(&mut self) {
+        let value = self.now().seconds().to_string();
+        let claims = json!({ "access_token": { "nbf": { "essential": true, "value": value } } });
+        self.demanded = Some(claims.to_string());
     }
 
     /// Makes every token given out so far useless.
@@ -103,17 +111,22 @@ impl Tenant {
     }
 
     /// A token in the form of a JWT, so that programs can look at its claims; its signature is the tenant's own.
-    fn issue(&mut self, caller: Caller, life: Duration, now: Timestamp) -> String {
+    fn issue(&mut self, caller: Caller, claims: &str, life: Duration, now: Timestamp) -> String {
+        if self.demanded.as_deref().is_some_and(|demanded| satisfies(demanded, claims)) {
+            self.demanded = None;
+            self.tokens.clear();
+        }
         let expires = later(now, life);
         let head = json!({ "typ": "JWT", "alg": "none" });
-        let claims = json!({
+        let understands = understood(claims);
+        let body = json!({
             "aud": self.hosts.graph, "iss": format!("{}/{}/v2.0", self.hosts.login, self.id), "tid": self.id,
             "appid": caller.application, "idtyp": "app", "roles": caller.roles, "ver": "1.0",
             "iat": now.seconds(), "nbf": now.seconds(), "exp": expires.seconds(),
-            "uti": self.rng.identifier(22),
+            "uti": self.rng.identifier(22), "xms_cc": understands,
         });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&head), part(&claims));
+        let signed = format!("{}.{}", part(&head), part(&body));
         let signature = URL_SAFE_NO_PAD.encode(token::mac(&self.key, &signed));
         let token = format!("{signed}.{signature}");
         self.tokens.insert(token.clone(), Issued { expires, caller });
@@ -188,7 +201,7 @@ pub(super) fn serve(tenant: &mut Tenant, request: &Request<Bytes>, now: Timestam
     }
     let roles = tenant.applications.get(&client).map(|known| known.roles.clone()).unwrap_or_default();
     let life = tenant.rules.token_life;
-    let token = tenant.issue(Caller { application: client, roles }, life, now);
+    let token = tenant.issue(Caller { application: client, roles }, &field("claims"), life, now);
     let seconds = life.as_secs();
     json(
         200,
@@ -241,6 +254,18 @@ fn assertion_of(tenant: &Tenant, client: &str, assertion: &str, now: Timestamp) 
     Ok(())
 }
 
+/// What a client says that it understands, in the parameter `claims`: `["cp1"]` or nothing.
+fn understood(claims: &str) -> Value {
+    let claims: Value = serde_json::from_str(claims).unwrap_or_default();
+    claims["access_token"]["xms_cc"]["values"].clone()
+}
+
+/// Whether a token was asked for with what is demanded.
+fn satisfies(demanded: &str, claims: &str) -> bool {
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    parsed(claims)["access_token"]["nbf"] == parsed(demanded)["access_token"]["nbf"]
+}
+
 /// Whether the header of an assertion names this certificate.
 fn is_named(head: &Value, der: &[u8]) -> bool {
     let thumbprint = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, der).as_ref());
@@ -278,7 +303,10 @@ pub(super) fn authorise<B>(tenant: &Tenant, request: &Request<B>, now: Timestamp
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| value.strip_prefix("Bearer "));
     match token.and_then(|token| tenant.tokens.get(token)) {
-        Some(issued) if now < issued.expires => Ok(issued.caller.clone()),
+        Some(issued) if now < issued.expires => match &tenant.demanded {
+            None => Ok(issued.caller.clone()),
+            Some(demanded) => Err(challenge(demanded)),
+        },
         Some(_) => Err(Refusal::new(
             401,
             "InvalidAuthenticationToken",
@@ -286,4 +314,15 @@ pub(super) fn authorise<B>(tenant: &Tenant, request: &Request<B>, now: Timestamp
         )),
         None => Err(Refusal::new(401, "InvalidAuthenticationToken", "Access token is empty or invalid.")),
     }
+}
+
+/// The refusal of a token that lacks claims
+/// ([its form](https://learn.microsoft.com/entra/identity-platform/claims-challenge)).
+fn challenge(demanded: &str) -> Refusal {
+    let claims = base64::engine::general_purpose::STANDARD.encode(demanded);
+    let header = format!(
+        r#"Bearer realm="", error="insufficient_claims", error_description="Continuous access evaluation resulted in challenge", claims="{claims}""#
+    );
+    let message = "Continuous access evaluation resulted in challenge with result: InteractionRequired.";
+    Refusal::new(401, "InvalidAuthenticationToken", message).with_header(header::WWW_AUTHENTICATE, &header)
 }

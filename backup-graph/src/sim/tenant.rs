@@ -27,6 +27,8 @@ pub struct Tenant {
     pub(super) key: [u8; 32],
     pub(super) applications: BTreeMap<String, Application>,
     pub(super) tokens: BTreeMap<String, Issued>,
+    /// The claims that the next token must be asked for with; until then none works.
+    pub(super) demanded: Option<String>,
     pub(super) directory: Directory,
     pub(super) meter: Meter,
     pub(super) mails_sent: u64,
@@ -54,6 +56,7 @@ impl Tenant {
             key,
             applications: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            demanded: None,
             uploads: BTreeMap::new(),
             drives: BTreeMap::new(),
             rules: Rules::default(),

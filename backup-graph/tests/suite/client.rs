@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use backup_core::{ErrorKind, Result};
-use backup_graph::{Secret, TokenProvider};
+use backup_graph::{Cloud, GraphClient, Secret, TokenProvider};
 use serde_json::{Value, json};
 
 use crate::client_script::{Line, Script, json as answer, with_headers};
@@ -91,5 +91,39 @@ fn a_challenge_reaches_whoever_gives_tokens_and_the_next_one_is_used() {
         script.client_with(tokens.clone()).get::<Value>("/v1.0/users").await.unwrap();
         assert_eq!(*tokens.claims.lock().unwrap(), [r#"{"a":1}"#]);
         assert_eq!(script.seen()[1].header("authorization"), Some("Bearer token 1"));
+    });
+}
+
+#[derive(Debug, Default)]
+struct Scopes(Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl TokenProvider for Scopes {
+    async fn token(&self, scope: &str) -> Result<Secret> {
+        self.0.lock().unwrap().push(scope.to_owned());
+        Ok(Secret::new("token"))
+    }
+
+    fn invalidate(&self, _token: &Secret) {}
+}
+
+#[test]
+fn a_client_of_a_cloud_asks_that_cloud_with_a_token_for_it_and_no_other() {
+    run(async {
+        for cloud in Cloud::ALL {
+            let tokens = Arc::new(Scopes::default());
+            let script = Script::new(|_| answer(200, &json!({})));
+            let timer = Arc::new(script.timer().clone());
+            let client =
+                GraphClient::for_cloud(*cloud, Arc::new(script.clone()), tokens.clone(), timer).unwrap();
+            client.get::<Value>("/v1.0/users").await.unwrap();
+            assert_eq!(script.seen()[0].url, format!("{}/v1.0/users", cloud.graph()));
+            assert_eq!(*tokens.0.lock().unwrap(), [cloud.scope()]);
+            for other in Cloud::ALL.iter().filter(|other| *other != cloud) {
+                let link = format!("{}/v1.0/users", other.graph());
+                let error = client.get::<Value>(&link).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{cloud:?} {link}");
+            }
+        }
     });
 }

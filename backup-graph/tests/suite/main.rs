@@ -4,11 +4,14 @@
 #![expect(clippy::clone_on_ref_ptr, reason = "the clones become trait objects where they are passed")]
 
 mod auth;
+#[cfg(feature = "azure-identity")]
+mod azure;
 mod backup;
 mod batch;
 mod client;
 mod client_script;
 mod conformance;
+mod directory;
 #[cfg(feature = "sim-tls")]
 mod entrances;
 mod extras;
@@ -17,4 +20,7 @@ mod foreign;
 mod loopback;
 mod office;
 mod restore;
+mod roles;
+#[cfg(feature = "certificate")]
+mod sign_in;
 mod throttle;
