@@ -42,6 +42,9 @@ impl Run<'_> {
             let mut scan = Scan::from(self.inner, TreeKind::Names, self.bases.names(), &prefix).await?;
             while let Some(entry) = scan.next_below(&prefix).await? {
                 let child = name_key::item_id(&entry.key, &prefix)?;
+                if findings.named.contains(&child) {
+                    continue;
+                }
                 findings.staging.add_weak(child.as_bytes().to_vec(), step.clone())?;
                 open.push_back((child, step.clone()));
             }
