@@ -7,6 +7,7 @@
 //! a hundred changes costs more than their requests.
 
 #![allow(clippy::print_stdout, reason = "a command line talks to its user")]
+#![allow(clippy::clone_on_ref_ptr, reason = "shorter, in what is read as an example")]
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};

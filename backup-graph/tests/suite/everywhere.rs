@@ -145,9 +145,8 @@ async fn ensure_honest(
 ) -> Verdict {
     let snapshots =
         || repository.snapshots().iter().filter(|named| named.state != SnapshotState::Checkpoint).count();
-    let report = match ended {
-        Ok(report) => report,
-        Err(_) => return ensure(snapshots() == before, || "a run that failed left a snapshot".to_owned()),
+    let Ok(report) = ended else {
+        return ensure(snapshots() == before, || "a run that failed left a snapshot".to_owned());
     };
     let lacking = lacking(office, repository).await?;
     let named: BTreeSet<String> = report.problems.iter().map(|problem| problem.place.clone()).collect();
