@@ -29,6 +29,16 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///   What concerns one item only is a [`Change::Unreadable`].
     fn changes<'a>(&'a self, since: Option<&'a Cursor>) -> BoxStream<'a, Result<Change>>;
 
+    /// A cursor that covers what `cursor` covers but for the items in `missed`: the next [`changes`](Self::changes) from it
+    /// names these again, whether or not they have changed.
+    ///
+    /// The engine asks for one when content could not be had, or an item was `Unreadable`. Without one (the default) the
+    /// run keeps the cursor that it began with, so that the next one names everything again.
+    fn cursor_without(&self, cursor: &Cursor, missed: &[ItemId]) -> Option<Cursor> {
+        let _ = (cursor, missed);
+        None
+    }
+
     /// Opens a stream of an item that this source has just emitted.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 /// Longest JSON answer that is read, in bytes.
 pub(crate) const JSON_BYTES_MAX: usize = 64 << 20;
+/// How often one request may be answered with what is not JSON before that counts as the answer.
+pub(crate) const MALFORMED_ANSWERS_MAX: u32 = 3;
 /// Longest error answer that is read, in bytes.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 << 10;
 /// Longest claims challenge that is passed on, in bytes.
@@ -28,6 +30,8 @@ pub(crate) const BATCHES_AT_ONCE: usize = 4;
 pub(crate) const DIRECTORY_PAGE_ENTRIES: usize = 999;
 /// Most pages of one listing.
 pub(crate) const PAGES_MAX: u64 = 10_000_000;
+/// Most items that a cursor says were missed; with more, the run begins again where it began.
+pub(crate) const MISSED_ITEMS_MAX: usize = 1_000;
 /// How often one enumeration may be started over because the service forgot its position.
 pub(crate) const RESETS_MAX: u32 = 3;
 /// Most download addresses that a source remembers.
@@ -38,11 +42,16 @@ pub(crate) const DOWNLOAD_URL_SECONDS_MAX: i64 = 1_800;
 pub(crate) const RESUMES_MAX: u32 = 6;
 /// Most earlier versions of one file that are kept.
 pub(crate) const VERSIONS_MAX: usize = 5_000;
-/// Files above this length are downloaded in several ranges at once, in bytes.
-pub(crate) const RANGED_BYTES_MIN: u64 = 32 << 20;
-/// Length of such a range, and how many of one file are on their way at once: together the memory that one file takes.
+/// Files longer than so many ranges are downloaded in several of them at once.
+pub(crate) const RANGED_FILE_RANGES_MIN: u64 = 4;
+/// Length of such a range unless told otherwise, in bytes, and how many of one file are on their way at once: together the
+/// memory that one file takes.
 pub(crate) const RANGE_BYTES: u64 = 8 << 20;
 pub(crate) const RANGES_AT_ONCE: usize = 3;
+/// Shortest range that may be asked for, in bytes.
+pub(crate) const RANGE_BYTES_MIN: u64 = 64 << 10;
+/// How often in a row a listing may lead to where it was read before it counts as broken.
+pub(crate) const PAGES_STANDING_MAX: u32 = 8;
 /// Largest file that is uploaded in one request, in bytes.
 pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Every range of an upload but the last is a multiple of this, in bytes.

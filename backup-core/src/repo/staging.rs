@@ -49,7 +49,7 @@ pub(super) struct Staging {
 /// Sorted entries in compressed blocks, each with its uncompressed length.
 #[derive(Debug, Default)]
 struct Run {
-    blocks: Vec<(usize, Vec<u8>)>,
+    blocks: Vec<(usize, Box<[u8]>)>,
 }
 
 impl Staging {
@@ -126,7 +126,8 @@ impl Run {
     fn push(&mut self, block: &mut Vec<u8>) -> Result<()> {
         let packed = zstd::bulk::compress(block, ZSTD_LEVEL)
             .map_err(|error| Error::bug("zstd failed").with_source(error))?;
-        self.blocks.push((block.len(), packed));
+        // What comes back has room for the worst case: kept that way, a run would take what it takes uncompressed.
+        self.blocks.push((block.len(), packed.into_boxed_slice()));
         block.clear();
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Cursor {
 }
 
 struct RunCursor {
-    blocks: std::vec::IntoIter<(usize, Vec<u8>)>,
+    blocks: std::vec::IntoIter<(usize, Box<[u8]>)>,
     block: Vec<u8>,
     at: usize,
 }

@@ -1,6 +1,10 @@
 //! Second runs: deltas, resets, removals, failures, and what interrupted runs leave.
 
-use backup_core::{CancelToken, Control, ErrorKind, MemorySource, ReadFault, SnapshotState, Suspicion};
+use backup_core::{
+    CancelToken, Change, Collection, Content, Control, Cursor, ErrorKind, Item, ItemId, MemorySource,
+    ReadFault, Result, SnapshotState, Source, Suspicion,
+};
+use futures_core::stream::BoxStream;
 use futures_executor::block_on;
 
 use super::*;
@@ -75,6 +79,67 @@ fn a_removed_folder_takes_its_contents_along_but_not_what_was_moved_out() {
     let report = backup_whole(&repo, &source);
     assert_eq!(names(&repo), ["a.txt", "m\\xff.eml", "mail", "root", "top.bin"]);
     assert_eq!((report.stats.removed, report.stats.changed, report.stats.items), (3, 1, 5));
+}
+
+/// Bug: a folder that was moved out of another one, which was then deleted, lost everything below it. Mechanism: what lies
+/// below a removed folder was staged as removed along the last snapshot's tree, past the folder that the delta named
+/// elsewhere. Fix: a folder that the delta names takes what is below it along.
+#[test]
+fn a_folder_moved_out_of_a_removed_one_takes_along_what_is_below_it() {
+    let source = sample();
+    source.put_folder("inner", Some("docs"), "inner");
+    source.put_folder("deep", Some("inner"), "deep");
+    source.put_file("c", Some("deep"), "c.txt", "gamma");
+    let repo = init(&MemoryStore::new());
+    backup_whole(&repo, &source);
+    source.take_opened();
+    source.edit("inner", |item| item.parent = Some("mail".into()));
+    source.remove("docs");
+    let report = backup_whole(&repo, &source);
+    assert_eq!(names(&repo), ["c.txt", "deep", "inner", "m\\xff.eml", "mail", "root", "top.bin"]);
+    assert_eq!((report.stats.changed, report.stats.bytes_read), (1, 0));
+}
+
+/// A source that can name again what was missed.
+#[derive(Debug)]
+struct Remembering {
+    source: MemorySource,
+    missed: std::sync::Mutex<Vec<ItemId>>,
+}
+
+#[async_trait::async_trait]
+impl Source for Remembering {
+    fn collection(&self) -> Collection {
+        self.source.collection()
+    }
+
+    fn changes<'a>(&'a self, since: Option<&'a Cursor>) -> BoxStream<'a, Result<Change>> {
+        self.source.changes(since)
+    }
+
+    fn cursor_without(&self, cursor: &Cursor, missed: &[ItemId]) -> Option<Cursor> {
+        self.missed.lock().unwrap().extend_from_slice(missed);
+        Some(cursor.clone())
+    }
+
+    async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
+        self.source.open(item, stream).await
+    }
+}
+
+#[test]
+fn a_source_that_can_name_items_again_is_told_which_were_missed_and_its_cursor_moves() {
+    let source = Remembering { source: sample(), missed: std::sync::Mutex::default() };
+    let repo = init(&MemoryStore::new());
+    source.source.inject("a", "content", ReadFault::Open(ErrorKind::Unavailable), 1);
+    source.source.inject("b", "content", ReadFault::Open(ErrorKind::NotFound), 1);
+    assert_eq!(backup(&repo, &source).state, SnapshotState::Incomplete);
+    let mut missed = source.missed.lock().unwrap().clone();
+    missed.sort();
+    assert_eq!(missed, ["a".into(), "b".into()]);
+    source.source.take_opened();
+    assert_eq!(backup(&repo, &source).state, SnapshotState::Complete);
+    assert_eq!(source.source.take_opened(), [], "the cursor had moved");
 }
 
 #[test]

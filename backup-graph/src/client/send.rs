@@ -16,11 +16,11 @@ use serde::de::DeserializeOwned;
 use super::lanes::Permit;
 use super::origin::host_of;
 use super::refusal::failure;
-use super::{Call, GraphClient, Listing, Origin, Reply, Shared, claims_of, parse};
+use super::{Call, GraphClient, Listing, Origin, Reply, Shared, claims_of};
 use crate::auth::Secret;
-use crate::limits::JSON_BYTES_MAX;
+use crate::limits::MALFORMED_ANSWERS_MAX;
 use crate::throttle::{Answer, Cause, Decision, Demand, Lane, Limiter, Verdict};
-use crate::transport::{Body, between, collect};
+use crate::transport::{Body, between};
 
 /// What all attempts of a call have in common.
 struct Plan {
@@ -60,8 +60,8 @@ impl GraphClient {
         let mut attempt = 1;
         loop {
             let reply = self.call(call.clone()).await?.success().await?;
-            match collect(reply.response.into_body(), JSON_BYTES_MAX).await {
-                Ok(body) => return parse(&body),
+            match reply.json().await {
+                Ok(value) => return Ok(value),
                 Err(error) => self.pause(attempt, error).await?,
             }
             attempt += 1;
@@ -106,7 +106,13 @@ impl GraphClient {
 
     /// Waits before the next attempt after `error`, or returns it if it will not pass or was met too often.
     pub(crate) async fn pause(&self, attempt: u32, error: Error) -> Result<()> {
-        if error.kind() != ErrorKind::Unavailable {
+        let may_pass = match error.kind() {
+            ErrorKind::Unavailable => true,
+            // Not what it should be: something on the way may have cut or changed it.
+            ErrorKind::Io => attempt < MALFORMED_ANSWERS_MAX,
+            _ => false,
+        };
+        if !may_pass {
             return Err(error);
         }
         match self.judge(attempt, Answer::Broken) {
@@ -145,9 +151,11 @@ impl GraphClient {
                     }
                 }
                 Verdict::Wait { wait, told } => {
+                    let did_nothing =
+                        matches!(&answer, Ok(reply) if is_throttle(reply.status(), reply.headers()));
                     if told {
                         self.raise_fence(plan.demand, wait);
-                    } else if !plan.call.repeat {
+                    } else if !plan.call.repeat && !did_nothing {
                         return Err(failure(answer).await);
                     }
                     let named = answer.as_ref().err().and_then(Error::retry_after);

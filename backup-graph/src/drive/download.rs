@@ -11,12 +11,13 @@ use super::transfer::{Origin, Transfer};
 use super::wire::{DriveItem, MALWARE, QUICK_XOR_HASH};
 use crate::client::GraphClient;
 use crate::hash::QuickXorHash;
-use crate::limits::{RANGE_BYTES, RANGED_BYTES_MIN, RANGES_AT_ONCE};
+use crate::limits::{RANGE_BYTES, RANGED_FILE_RANGES_MIN, RANGES_AT_ONCE};
 
 pub(super) struct Download<'a> {
     client: &'a GraphClient,
     origin: Origin,
     name: String,
+    range_bytes: u64,
     expected_size: Option<u64>,
     expected_hash: Option<&'a str>,
 }
@@ -38,16 +39,24 @@ impl<'a> Download<'a> {
             client,
             origin: Origin::new(item_address(drive, &id), version, infected, address),
             name: item.name.to_string(),
+            range_bytes: RANGE_BYTES,
             expected_size: stream.size,
             // Only the current content has a hash.
             expected_hash: item.attributes.get(QUICK_XOR_HASH).and_then(Value::as_text).filter(|_| current),
         }
     }
 
+    /// With ranges of this length.
+    pub(super) const fn in_ranges_of(mut self, bytes: u64) -> Self {
+        self.range_bytes = bytes;
+        self
+    }
+
     /// Asks for the bytes; large files in several ranges at once.
     pub(super) async fn open(self) -> Result<Content<'a>> {
         let size = self.expected_size;
-        let bytes = match size.filter(|size| *size > RANGED_BYTES_MIN) {
+        let bytes = match size.filter(|size| *size > self.range_bytes.saturating_mul(RANGED_FILE_RANGES_MIN))
+        {
             Some(size) => self.ranges(size).await?,
             None => {
                 let mut transfer = Transfer::new(self.client, self.origin.clone(), 0, None);
@@ -62,11 +71,11 @@ impl<'a> Download<'a> {
     async fn ranges(&self, size: u64) -> Result<BoxStream<'a, Result<Bytes>>> {
         // One address serves all ranges: get it before they all ask for it.
         self.origin.address(self.client).await?;
-        let (client, origin) = (self.client, self.origin.clone());
-        let step = usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX);
+        let (client, origin, length) = (self.client, self.origin.clone(), self.range_bytes);
+        let step = usize::try_from(self.range_bytes).unwrap_or(usize::MAX);
         let parts = (0..size).step_by(step).map(move |start| {
             let mut transfer =
-                Transfer::new(client, origin.clone(), start, Some(size.min(start + RANGE_BYTES)));
+                Transfer::new(client, origin.clone(), start, Some(size.min(start.saturating_add(length))));
             async move { transfer.collect().await }
         });
         Ok(futures_util::stream::iter(parts).buffered(RANGES_AT_ONCE).boxed())

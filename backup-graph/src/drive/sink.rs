@@ -234,7 +234,8 @@ impl DriveSink {
             // A range of an upload names the total: where it is not known, the content is read once for its length.
             None => measure(contents, target.stream).await?,
         };
-        if size <= SMALL_FILE_BYTES_MAX {
+        // Nothing longer than a range is in memory at once.
+        if size <= SMALL_FILE_BYTES_MAX.min(self.range_bytes as u64) {
             self.write_small(target, contents, size).await
         } else if target.conflict == Conflict::Skip
             && self.look_up(target.parent, target.name).await?.is_some()

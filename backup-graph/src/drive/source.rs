@@ -1,13 +1,13 @@
 //! A drive as a source: delta listings in, changes out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use backup_core::{
-    Attributes, Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Result, Source, Stream,
-    Timestamp,
+    Attributes, Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Problem, Result, Source,
+    Stream, Timestamp,
 };
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -18,8 +18,12 @@ use super::download::Download;
 use super::extras::{Policy, Versions};
 use super::item_address;
 use super::wire::{SELECT, parse};
+use crate::batch::BatchRequest;
 use crate::client::{Call, GraphClient, Listing};
-use crate::limits::{DOWNLOAD_URL_SECONDS_MAX, DOWNLOAD_URLS_MAX, PAGES_MAX, RESETS_MAX};
+use crate::limits::{
+    DOWNLOAD_URL_SECONDS_MAX, DOWNLOAD_URLS_MAX, MISSED_ITEMS_MAX, PAGES_MAX, PAGES_STANDING_MAX,
+    RANGE_BYTES, RANGE_BYTES_MIN, RESETS_MAX,
+};
 use crate::wire::Page;
 
 /// Deleted items as such, also those lost from sight; sharing changes; permissions only where they differ; no parents
@@ -32,6 +36,7 @@ pub struct DriveSource {
     client: GraphClient,
     drive: String,
     concurrency: usize,
+    range_bytes: u64,
     page_entries: Option<u32>,
     policy: Policy,
     addresses: Mutex<Addresses>,
@@ -45,6 +50,7 @@ impl DriveSource {
             client,
             drive,
             concurrency: 4,
+            range_bytes: RANGE_BYTES,
             page_entries: None,
             policy: Policy::default(),
             addresses: Mutex::default(),
@@ -55,6 +61,15 @@ impl DriveSource {
     #[must_use]
     pub fn with_concurrency(mut self, files: usize) -> Self {
         self.concurrency = files.max(1);
+        self
+    }
+
+    /// Length of the ranges in which large files are read; the default is 8 MiB, the least 64 KiB. A file longer than four of
+    /// them is read in ranges, three at once: longer ranges cost fewer requests and more memory, three of them for each file
+    /// that is read.
+    #[must_use]
+    pub fn with_range_bytes(mut self, bytes: u64) -> Self {
+        self.range_bytes = bytes.max(RANGE_BYTES_MIN);
         self
     }
 
@@ -91,8 +106,11 @@ impl DriveSource {
     /// Where a full enumeration begins.
     fn start(&self) -> String {
         let top = self.page_entries.map_or_else(String::new, |entries| format!("&$top={entries}"));
-        let expand = if self.policy.fields { "&$expand=listItem($expand=fields)" } else { "" };
-        format!("{}/delta?$select={SELECT}{expand}{top}", item_address(&self.drive, "root"))
+        format!("{}/delta?$select={SELECT}{}{top}", item_address(&self.drive, "root"), self.expand())
+    }
+
+    const fn expand(&self) -> &'static str {
+        if self.policy.fields { "&$expand=listItem($expand=fields)" } else { "" }
     }
 
     fn addresses(&self) -> std::sync::MutexGuard<'_, Addresses> {
@@ -114,6 +132,10 @@ impl Source for DriveSource {
         .boxed()
     }
 
+    fn cursor_without(&self, cursor: &Cursor, missed: &[ItemId]) -> Option<Cursor> {
+        Position::parse(cursor)?.without(missed)
+    }
+
     async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
         let Some(announced) = item.stream(stream) else {
             return Err(Error::new(ErrorKind::NotFound, "the file has no such stream").with_item(stream));
@@ -127,6 +149,7 @@ impl Source for DriveSource {
             _ => None,
         };
         let download = Download::new(&self.client, &self.drive, item, announced, address);
+        let download = download.in_ranges_of(self.range_bytes);
         download.open().await.map_err(|error| error.with_item(item.name.to_string()))
     }
 
@@ -155,24 +178,41 @@ struct Round<'a> {
     ready: VecDeque<Change>,
     resets: u32,
     pages: u64,
+    /// Pages in a row that led to where they were read.
+    standing: u32,
+    /// Items that earlier rounds missed and this one has not named yet; the cursor comes after them.
+    missed: BTreeSet<String>,
+    end: Option<String>,
+    /// It goes on where an earlier one ended.
+    follows: bool,
 }
 
 impl<'a> Round<'a> {
     fn new(source: &'a DriveSource, since: Option<&Cursor>) -> Self {
         // Old addresses will have expired by the time they would be used.
         *source.addresses() = Addresses::default();
-        let mut round = Self { source, next: None, ready: VecDeque::new(), resets: 0, pages: 0 };
-        round.next = Some(match since {
+        let mut round = Self {
+            source,
+            next: None,
+            ready: VecDeque::new(),
+            resets: 0,
+            pages: 0,
+            standing: 0,
+            missed: BTreeSet::new(),
+            end: None,
+            follows: since.is_some(),
+        };
+        let position = since.map(Position::parse);
+        round.next = Some(match position {
             None => source.start(),
-            Some(cursor) => {
-                match std::str::from_utf8(cursor.as_bytes()).ok().filter(|link| source.client.is_own(link)) {
-                    Some(link) => link.to_owned(),
-                    // A position of another endpoint, which this one cannot know.
-                    None => {
-                        round.ready.push_back(Change::Reset);
-                        source.start()
-                    }
-                }
+            Some(Some(position)) if source.client.is_own(&position.link) => {
+                round.missed = position.missed;
+                position.link
+            }
+            // A position of another endpoint, which this one cannot know.
+            Some(_) => {
+                round.ready.push_back(Change::Reset);
+                source.start()
             }
         });
         round
@@ -180,8 +220,11 @@ impl<'a> Round<'a> {
 
     async fn next(&mut self) -> Result<Option<Change>> {
         while self.ready.is_empty() {
-            let Some(url) = self.next.take() else { return Ok(None) };
-            self.page(url).await?;
+            match (self.next.take(), self.end.take()) {
+                (Some(url), _) => self.page(url).await?,
+                (None, Some(end)) => self.look_again(end).await?,
+                (None, None) => return Ok(None),
+            }
         }
         Ok(self.ready.pop_front())
     }
@@ -192,18 +235,46 @@ impl<'a> Round<'a> {
             return Err(Error::new(ErrorKind::LimitExceeded, "the listing does not end"));
         }
         let client = &self.source.client;
-        let call = Call::new(Method::GET, url);
+        let call = Call::new(Method::GET, &url);
         let call = call.header(HeaderName::from_static("prefer"), HeaderValue::from_static(PREFER));
-        let page = match client.listing::<Page<serde_json::Value>>(call).await? {
-            Listing::Value(page) => page,
-            Listing::Forgotten(error, location) => return self.start_over(error, location),
+        let page = match client.listing::<Page<serde_json::Value>>(call).await {
+            Ok(Listing::Value(page)) => page,
+            Ok(Listing::Forgotten(error, location)) => return self.start_over(error, location),
+            // A position that the service cannot even read is as good as forgotten.
+            Err(error) if error.kind() == ErrorKind::InvalidArgument && self.pages == 1 && self.follows => {
+                return self.start_over(error, None);
+            }
+            Err(error) => return Err(error),
         };
+        self.take(page.value).await?;
+        match (page.next_link, page.delta_link) {
+            (Some(next), _) => {
+                self.standing = if next == url { self.standing + 1 } else { 0 };
+                if self.standing > PAGES_STANDING_MAX {
+                    return Err(Error::new(ErrorKind::Unavailable, "the service's listing does not get on"));
+                }
+                self.next = Some(next);
+            }
+            (None, Some(delta)) => self.end = Some(delta),
+            // Without either the listing would count as complete although nothing says so.
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Unavailable, "the service's listing breaks off"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes changes of the entries of a listing.
+    async fn take(&mut self, entries: Vec<serde_json::Value>) -> Result<()> {
+        let client = &self.source.client;
         let now = client.now();
-        let mut items = Vec::with_capacity(page.value.len());
-        for entry in page.value {
+        let mut items = Vec::with_capacity(entries.len());
+        for entry in entries {
             match parse(entry) {
                 Ok(mut item) => {
-                    if let Some(address) = item.download_url.take() {
+                    self.missed.remove(&item.id);
+                    // Empty files are not asked for.
+                    if let Some(address) = item.download_url.take().filter(|_| item.size != Some(0)) {
                         self.source.addresses().remember(ItemId::from(item.id.as_str()), address, now);
                     }
                     items.push(item);
@@ -221,14 +292,35 @@ impl<'a> Round<'a> {
             self.ready.push_back(change);
             self.ready.extend(problems.into_iter().map(Change::Unreadable));
         }
-        match (page.next_link, page.delta_link) {
-            (Some(next), _) => self.next = Some(next),
-            (None, Some(delta)) => self.ready.push_back(Change::Cursor(delta.into())),
-            // Without either the listing would count as complete although nothing says so.
-            (None, None) => {
-                return Err(Error::new(ErrorKind::Unavailable, "the service's listing breaks off"));
+        Ok(())
+    }
+
+    /// Names what earlier rounds missed and this one did not come to, then the cursor `end`.
+    async fn look_again(&mut self, end: String) -> Result<()> {
+        let ids: Vec<String> = std::mem::take(&mut self.missed).into_iter().collect();
+        let address = |id: &String| {
+            BatchRequest::get(format!(
+                "{}?$select={SELECT}{}",
+                item_address(&self.source.drive, id),
+                self.source.expand()
+            ))
+        };
+        let mut found = Vec::with_capacity(ids.len());
+        if !ids.is_empty() {
+            let replies = self.source.client.batch(ids.iter().map(address).collect()).await?;
+            for (id, reply) in ids.into_iter().zip(replies) {
+                match reply.json::<serde_json::Value>() {
+                    Ok(item) => found.push(item),
+                    // Not even named as deleted: what is known of it stays, and it stays missed.
+                    Err(error) => {
+                        let problem = Problem::new(Some(id.as_str().into()), id, error);
+                        self.ready.push_back(Change::Unreadable(problem));
+                    }
+                }
             }
         }
+        self.take(found).await?;
+        self.ready.push_back(Change::Cursor(end.into()));
         Ok(())
     }
 
@@ -238,9 +330,39 @@ impl<'a> Round<'a> {
             return Err(error);
         }
         self.ready.push_back(Change::Reset);
+        self.missed.clear();
         let link = location.filter(|link| self.source.client.is_own(link));
         self.next = Some(link.unwrap_or_else(|| self.source.start()));
         Ok(())
+    }
+}
+
+/// What a cursor says: where the listing goes on, and which items before that have to be looked at again.
+#[derive(Debug, Default)]
+struct Position {
+    link: String,
+    missed: BTreeSet<String>,
+}
+
+impl Position {
+    /// A link on the first line, then an id on each.
+    fn parse(cursor: &Cursor) -> Option<Self> {
+        let mut lines = std::str::from_utf8(cursor.as_bytes()).ok()?.lines();
+        let link = lines.next()?.to_owned();
+        Some(Self { link, missed: lines.map(str::to_owned).collect() })
+    }
+
+    fn without(mut self, missed: &[ItemId]) -> Option<Cursor> {
+        for id in missed {
+            let id = std::str::from_utf8(id.as_bytes()).ok().filter(|id| !id.contains(char::is_control))?;
+            self.missed.insert(id.to_owned());
+        }
+        let mut text = self.link;
+        self.missed.iter().for_each(|id| {
+            text.push('\n');
+            text.push_str(id);
+        });
+        (self.missed.len() <= MISSED_ITEMS_MAX).then(|| text.into())
     }
 }
 
@@ -255,7 +377,8 @@ impl Addresses {
     fn remember(&mut self, id: ItemId, address: String, now: Timestamp) {
         while let Some((since, id)) = self.oldest_first.front() {
             let used = self.by_id.get(id).is_none_or(|(known, _)| known != since);
-            if !used && !is_stale(*since, now) {
+            // The listing runs little ahead of the reading: what has waited longest was not to be read.
+            if !used && !is_stale(*since, now) && self.oldest_first.len() < DOWNLOAD_URLS_MAX {
                 break;
             }
             if !used {
@@ -263,11 +386,8 @@ impl Addresses {
             }
             self.oldest_first.pop_front();
         }
-        // When full, the older ones stay: they are the next to be read.
-        if self.oldest_first.len() < DOWNLOAD_URLS_MAX {
-            self.oldest_first.push_back((now, id.clone()));
-            self.by_id.insert(id, (now, address));
-        }
+        self.oldest_first.push_back((now, id.clone()));
+        self.by_id.insert(id, (now, address));
     }
 
     fn take(&mut self, id: &ItemId, now: Timestamp) -> Option<String> {
@@ -292,6 +412,7 @@ mod tests {
             addresses.remember(number.to_string().into(), "address".to_owned(), at(0));
         }
         assert_eq!(addresses.by_id.len(), DOWNLOAD_URLS_MAX);
+        assert!(addresses.take(&"4".into(), at(60)).is_none(), "made room");
         assert!(addresses.take(&"7".into(), at(60)).is_some());
         assert!(addresses.take(&"7".into(), at(60)).is_none(), "used");
         assert!(addresses.take(&"8".into(), at(1_801)).is_none(), "stale");

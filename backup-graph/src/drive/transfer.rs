@@ -153,6 +153,12 @@ impl<'a> Transfer<'a> {
                     renewals += 1;
                     self.origin.forget(&address);
                 }
+                // The service itself has just given the address: neither is the file gone, nor the application shut out.
+                401 | 404 | 410 => {
+                    let error = reply.into_error().await;
+                    let what = "the address that the service gives leads nowhere";
+                    return Err(Error::new(ErrorKind::Unavailable, what).with_source(error));
+                }
                 _ => return Err(reply.into_error().await),
             }
         }

@@ -185,7 +185,8 @@ impl DriveSink {
                 Ok(Range::Complete(reply.json().await?, new))
             }
             StatusCode::CONFLICT => Ok(Range::Taken),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Range::Lost),
+            // The address is its own permission: refused is expired.
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Range::Lost),
             StatusCode::RANGE_NOT_SATISFIABLE => self.status(url).await,
             _ => Err(reply.into_error().await),
         }
@@ -194,7 +195,7 @@ impl DriveSink {
     async fn status(&self, url: &str) -> Result<Range> {
         let reply = self.client.call_elsewhere(Call::new(Method::GET, url)).await?;
         match reply.status() {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Range::Lost),
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Range::Lost),
             _ => Ok(Range::Next(next_of(&reply.success().await?.json::<Status>().await?, total_unknown()))),
         }
     }

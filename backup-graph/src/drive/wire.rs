@@ -21,7 +21,7 @@ pub(super) const QUICK_XOR_HASH: &str = "quick_xor_hash";
 /// What is asked for of each item.
 pub(super) const SELECT: &str = "id,name,size,eTag,cTag,createdDateTime,lastModifiedDateTime,fileSystemInfo,\
                                  parentReference,file,folder,package,remoteItem,root,deleted,description,createdBy,\
-                                 lastModifiedBy,webUrl,shared,malware,content.downloadUrl";
+                                 lastModifiedBy,shared,malware,content.downloadUrl";
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -44,7 +44,6 @@ pub(super) struct DriveItem {
     description: Option<String>,
     created_by: Option<IdentitySet>,
     last_modified_by: Option<IdentitySet>,
-    web_url: Option<String>,
     /// With `hierarchicalsharing`, only what has permissions of its own carries this facet.
     shared: Option<serde_json::Value>,
     malware: Option<serde_json::Value>,
@@ -209,10 +208,11 @@ impl DriveItem {
         }
         text(&mut item.attributes, "etag", self.e_tag);
         text(&mut item.attributes, "ctag", self.c_tag);
+        // Nothing that differs from item to item without need: equal details are stored once, others cost an entry of the index
+        // each, and memory while they are new.
         text(&mut item.details, "created_by", self.created_by.and_then(IdentitySet::name));
         text(&mut item.details, "last_modified_by", self.last_modified_by.and_then(IdentitySet::name));
         text(&mut item.details, "description", self.description);
-        text(&mut item.details, "web_url", self.web_url);
         text(&mut item.details, "remote_item", self.remote_item.map(|remote| remote.to_string()));
         item.validate()?;
         Ok(item)

@@ -31,6 +31,18 @@ pub enum Fault {
     LoseAnswer,
     /// The pre-authenticated address is refused as expired.
     ExpireAddress,
+    /// The body ends so many bytes early and the announced length agrees: only what is inside can tell.
+    Shorten(usize),
+    /// So many bytes too many, announced as if they belonged to it.
+    Lengthen(usize),
+    /// A page of a listing names each of its entries twice.
+    RepeatEntries,
+    /// A page of a listing names its entries in reverse, and the last half of them only on the next page, if there is one.
+    ReverseEntries,
+    /// A page of a listing is empty, and its link leads to the page that was asked for.
+    EmptyPage,
+    /// A page of a listing is right, but its link leads to it once more.
+    RepeatPage,
 }
 
 /// The script.
@@ -51,6 +63,8 @@ struct Rule {
 enum When {
     /// Fires when this many further requests have come.
     In(u64),
+    /// Fires at every request once this many further ones have come.
+    From(u64),
     PerMille(u64),
 }
 
@@ -62,6 +76,18 @@ impl Faults {
     /// The `nth` request of this kind from now on (from 1) meets the fault, once.
     pub fn on(&mut self, route: Route, nth: u64, fault: Fault) -> &mut Self {
         self.rules.push(Rule { route: Some(route), when: When::In(nth), fault });
+        self
+    }
+
+    /// The `nth` request of any kind from now on (from 1) meets the fault, once. Those within batches count too.
+    pub fn at(&mut self, nth: u64, fault: Fault) -> &mut Self {
+        self.rules.push(Rule { route: None, when: When::In(nth), fault });
+        self
+    }
+
+    /// The `nth` request of any kind from now on (from 1) and all after it meet the fault.
+    pub fn from(&mut self, nth: u64, fault: Fault) -> &mut Self {
+        self.rules.push(Rule { route: None, when: When::From(nth), fault });
         self
     }
 
@@ -89,6 +115,10 @@ impl Faults {
                 When::In(0) => false,
                 When::In(left) => {
                     *left -= 1;
+                    *left == 0
+                }
+                When::From(left) => {
+                    *left = left.saturating_sub(1);
                     *left == 0
                 }
                 // The token endpoint is not behind the services that fail.
@@ -119,9 +149,21 @@ pub struct Counters {
     pub leaked_tokens: u64,
     /// Faults that were met.
     pub faults: u64,
+    /// The kinds of the first requests, in their order; up to 1,000.
+    pub order: Vec<Route>,
 }
 
+/// Most requests whose order is remembered.
+const ORDER_REQUESTS_MAX: usize = 1_000;
+
 impl Counters {
+    pub(super) fn count(&mut self, route: Route) {
+        *self.requests.entry(route).or_default() += 1;
+        if self.order.len() < ORDER_REQUESTS_MAX {
+            self.order.push(route);
+        }
+    }
+
     /// Requests of this kind.
     #[must_use]
     pub fn of(&self, route: Route) -> u64 {

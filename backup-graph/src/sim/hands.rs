@@ -3,8 +3,9 @@
 use backup_core::{Error, ErrorKind, Result, Timestamp};
 use bytes::Bytes;
 
-use super::drive::Behavior;
+use super::drive::{Behavior, Drive};
 use super::node::Node;
+use super::rng::Rng;
 use super::tenant::Tenant;
 
 /// Bytes at the start of what [`Tenant::encrypt_all`] leaves behind.
@@ -26,6 +27,20 @@ impl Tenant {
     /// As for [`set_quota`](Self::set_quota).
     pub fn expire_cursors(&mut self, drive: &str) -> Result<()> {
         self.drive_mut(drive)?.epoch += 1;
+        Ok(())
+    }
+
+    /// Replaces the drive by an empty one of the same id, as if it had been deleted and provisioned anew: its root is another
+    /// item, and every position is forgotten.
+    ///
+    /// # Errors
+    /// As for [`set_quota`](Self::set_quota).
+    pub fn recreate(&mut self, drive: &str) -> Result<()> {
+        let (now, seed) = (self.tick(), self.rng.next());
+        let old = self.drive_mut(drive)?;
+        let mut new = Drive::new(old.id.clone(), old.owner.clone(), Rng::new(seed), now);
+        new.epoch = old.epoch + 1;
+        *old = new;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod hands;
 #[cfg(feature = "sim-server")]
 mod http;
 mod items;
+mod listing;
 mod marks;
 mod node;
 mod odata;
@@ -77,6 +78,8 @@ struct World {
     counters: Counters,
     /// Until when requests are refused.
     window: Option<Timestamp>,
+    /// Entries of a listing that come late.
+    held: Vec<serde_json::Value>,
 }
 
 /// What becomes of a request.
@@ -92,7 +95,13 @@ impl Simulation {
     /// This tenant, with nothing going wrong.
     #[must_use]
     pub fn new(tenant: Tenant) -> Self {
-        let world = World { tenant, faults: Faults::new(), counters: Counters::default(), window: None };
+        let world = World {
+            tenant,
+            faults: Faults::new(),
+            counters: Counters::default(),
+            window: None,
+            held: Vec::new(),
+        };
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -146,7 +155,7 @@ impl World {
 
     fn judge(&mut self, request: &Request<Bytes>, now: Timestamp, inside: bool) -> Delivery {
         let route = route::route_of(&self.tenant.hosts, request);
-        *self.counters.requests.entry(route).or_default() += 1;
+        self.counters.count(route);
         let with_token = request.headers().contains_key(header::AUTHORIZATION);
         if with_token && route::is_content_host(&self.tenant.hosts, request) {
             self.counters.leaked_tokens += 1;
@@ -154,15 +163,16 @@ impl World {
         if let Some(until) = self.window.filter(|until| now < *until && route != Route::Token) {
             // Of a window that began within the batch its client could not know.
             self.counters.inside_window += u64::from(!inside);
-            return self.throttled(now, crate::transport::between(now, until), false);
+            return self.throttled(route, now, crate::transport::between(now, until), false);
         }
         let fault = self.faults.next(route);
         self.counters.faults += u64::from(fault.is_some());
         let mut cut = None;
+        let mut bend = None;
         match fault {
             None => {}
-            Some(Fault::Throttle(wait)) => return self.throttled(now, wait, false),
-            Some(Fault::ThrottleUntil(wait)) => return self.throttled(now, wait, true),
+            Some(Fault::Throttle(wait)) => return self.throttled(route, now, wait, false),
+            Some(Fault::ThrottleUntil(wait)) => return self.throttled(route, now, wait, true),
             Some(Fault::Status(status)) => {
                 return self.refuse(Refusal::new(
                     status,
@@ -184,8 +194,26 @@ impl World {
             Some(Fault::ExpireAddress) => {
                 return self.refuse(Refusal::new(401, "unauthenticated", "The address has expired."));
             }
+            // An answer within a batch cannot break on its own.
+            Some(fault) => bend = Some(fault).filter(|_| !inside),
         }
-        Delivery::Answer(self.answer(request, now), cut)
+        let mut response = self.answer(request, now);
+        if route == Route::Delta {
+            listing::deliver_held(&mut self.held, &mut response);
+        }
+        match bend {
+            Some(Fault::Shorten(bytes)) => listing::resize(&mut response, |body| {
+                body.truncate(body.len().saturating_sub(bytes));
+            }),
+            Some(Fault::Lengthen(bytes)) => listing::resize(&mut response, |body| {
+                body.resize(body.len().saturating_add(bytes), 0);
+            }),
+            Some(fault) if route == Route::Delta => {
+                listing::bend(&mut self.held, &mut response, &request.uri().to_string(), fault);
+            }
+            _ => {}
+        }
+        Delivery::Answer(response, cut)
     }
 
     fn answer(&mut self, request: &Request<Bytes>, now: Timestamp) -> Response<Bytes> {
@@ -212,11 +240,14 @@ impl World {
         response
     }
 
-    fn throttled(&mut self, now: Timestamp, wait: Duration, as_date: bool) -> Delivery {
+    fn throttled(&mut self, route: Route, now: Timestamp, wait: Duration, as_date: bool) -> Delivery {
         // Whole seconds are all that the header can say; the window is never longer than what was said.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let until = crate::transport::later(now, Duration::from_secs(seconds));
-        self.window = self.window.max(Some(crate::transport::later(now, wait)));
+        // The issuer of tokens is a service of its own.
+        if route != Route::Token {
+            self.window = self.window.max(Some(crate::transport::later(now, wait)));
+        }
         let text = if as_date { http_date(until) } else { seconds.to_string() };
         let refusal = Refusal::new(429, "activityLimitReached", "Too many requests. Try again later.");
         self.refuse(refusal.with_header(header::RETRY_AFTER, &text))

@@ -1,22 +1,13 @@
 //! Permissions, earlier versions and columns: out through a repository and back into another drive.
 
-use std::sync::Arc;
-
-use backup_core::store::MemoryStore;
-use backup_core::testkit::environment;
-use backup_core::{Conflict, Credential, Options, Repository, RestoreReport, SnapshotState, Source};
+use backup_core::{Conflict, Repository, RestoreReport, SnapshotState, Source};
 use backup_graph::sim::Route;
 use backup_graph::{DriveSink, DriveSource, Versions};
 use serde_json::json;
 
-use crate::office::{Office, run};
+use crate::office::{Office, repository, run};
 
 const PEOPLE: [&str; 2] = ["grace@contoso.example", "linus@contoso.example"];
-
-async fn repository() -> Repository {
-    let (store, key) = (Arc::new(MemoryStore::new()), Credential::raw_key([7; 32]));
-    Repository::init_with(store, &key, environment(1), Options::default()).await.unwrap()
-}
 
 async fn backup(repository: &Repository, source: &dyn Source) -> backup_core::BackupReport {
     let report = repository.backup(source).run().await.unwrap();

@@ -10,10 +10,13 @@ mod backup;
 mod batch;
 mod client;
 mod client_script;
+mod complaints;
 mod conformance;
+mod counts;
 mod directory;
 #[cfg(feature = "sim-tls")]
 mod entrances;
+mod everywhere;
 mod extras;
 mod faults;
 mod foreign;

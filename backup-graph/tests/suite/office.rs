@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backup_core::store::MemoryStore;
+use backup_core::testkit::environment;
 use backup_core::{
-    Action, Change, Conflict, Content, Contents, Cursor, Error, ErrorKind, Item, ItemId, Place, Placed,
-    Result, Sink, Source, Stream,
+    Action, Change, Conflict, Content, Contents, Credential, Cursor, Error, ErrorKind, Item, ItemId, Options,
+    Place, Placed, Repository, Result, Sink, SnapshotId, SnapshotState, Source, Stream,
 };
 use backup_graph::sim::{SimTransport, Simulation, Tenant, VirtualTimer};
 use backup_graph::{ClientSecret, DriveSink, DriveSource, GraphClient, Secret};
@@ -50,6 +52,28 @@ impl Office {
         self.tenant(|tenant, drive| tenant.write_file(drive, path, content.into()).map(drop).unwrap());
     }
 
+    /// Twelve documents in folders, one of them in several ranges both ways, one shared, one with versions, one empty.
+    pub(crate) fn small() -> Self {
+        let office = Self::empty();
+        office.simulation.with(|tenant| tenant.add_user("grace@contoso.example"));
+        for number in 0..9usize {
+            let path = format!("{}/{number}.txt", ["Sales", "Sales/2026", "Legal"][number % 3]);
+            office.write(&path, format!("document {number} ").repeat(number * 40 + 1));
+        }
+        office.write("Legal/empty.txt", Vec::new());
+        office.write(
+            "film.bin",
+            (0..330_000u32).map(|i| (i % 251) as u8 ^ (i >> 13) as u8).collect::<Vec<u8>>(),
+        );
+        for text in ["first", "second", "the third"] {
+            office.write("report.docx", text);
+        }
+        office.tenant(|tenant, drive| {
+            tenant.grant(drive, "Sales", "grace@contoso.example", &["read"]).unwrap()
+        });
+        office
+    }
+
     pub(crate) fn source(&self) -> DriveSource {
         DriveSource::new(self.client.clone(), &self.drive)
     }
@@ -64,6 +88,17 @@ impl Office {
     pub(crate) fn fingerprint(&self, drive: &str) -> String {
         self.simulation.with(|tenant| tenant.fingerprint(drive).unwrap())
     }
+}
+
+/// A repository in memory.
+pub(crate) async fn repository() -> Repository {
+    let (store, key) = (Arc::new(MemoryStore::new()), Credential::raw_key([7; 32]));
+    Repository::init_with(store, &key, environment(1), Options::default()).await.unwrap()
+}
+
+/// The id of the newest snapshot.
+pub(crate) fn newest(repository: &Repository) -> SnapshotId {
+    repository.snapshots().into_iter().rfind(|named| named.state != SnapshotState::Checkpoint).unwrap().id
 }
 
 /// A client that asks for its tokens as a real one does.

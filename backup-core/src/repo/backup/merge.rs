@@ -42,6 +42,10 @@ impl Run<'_> {
             let mut scan = Scan::from(self.inner, TreeKind::Names, self.bases.names(), &prefix).await?;
             while let Some(entry) = scan.next_below(&prefix).await? {
                 let child = name_key::item_id(&entry.key, &prefix)?;
+                // It has been moved elsewhere.
+                if findings.named.get(&child).is_some_and(|parent| parent.as_ref() != Some(&id)) {
+                    continue;
+                }
                 findings.staging.add_weak(child.as_bytes().to_vec(), step.clone())?;
                 open.push_back((child, step.clone()));
             }

@@ -5,7 +5,7 @@
 mod item;
 mod merge;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
 use crate::id::SnapshotId;
 use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
+use crate::limits;
 use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
@@ -228,14 +229,21 @@ struct Findings {
     staging: Staging,
     /// Removed and unreadable containers, whose descendants are still to be staged.
     subtrees: Vec<(ItemId, Step)>,
+    /// Containers that a delta named, with what contains them now: everything below them is there too, although no change
+    /// names it.
+    named: HashMap<ItemId, Option<ItemId>>,
     problems: Vec<Problem>,
     /// Hard links that were named, each with the item that holds its content.
     links: Vec<(ItemId, ItemId)>,
     /// Items that the snapshot will not have although the source named them.
     lost: HashSet<ItemId>,
     cursor: Option<Cursor>,
-    /// An item failed in a way that only another look at the same change can mend: the cursor must not move past it.
+    /// Something failed in a way that only another look at the same changes can mend: the cursor must not move past it.
     hold_cursor: bool,
+    /// Items that have to be looked at again. The cursor moves past them only if the source can name them again.
+    missed: Vec<ItemId>,
+    /// One of them has not vanished, as far as is known.
+    missed_present: bool,
     full: bool,
     failures_in_a_row: u32,
 }
@@ -274,6 +282,9 @@ impl<'a> Run<'a> {
             if !blocked && let Some(change) = waiting.take() {
                 match change {
                     Change::Upsert(item) => {
+                        if item.kind.is_container() && !findings.full {
+                            findings.named.insert(item.id.clone(), item.parent.clone());
+                        }
                         busy.insert(item.id.clone());
                         reading.push(self.read(item));
                     }
@@ -319,14 +330,19 @@ impl<'a> Run<'a> {
             Change::Reset => *findings = Findings { full: true, ..Findings::default() },
             Change::Remove(id) => {
                 findings.staging.add(id.as_bytes().to_vec(), Step::Remove)?;
+                findings.named.remove(&id);
                 findings.subtrees.push((id, Step::Remove));
             }
             Change::Unreadable(problem) => {
-                if let Some(id) = &problem.id {
-                    findings.staging.add(id.as_bytes().to_vec(), Step::Keep)?;
-                    findings.subtrees.push((id.clone(), Step::Keep));
+                match &problem.id {
+                    Some(id) => {
+                        findings.staging.add(id.as_bytes().to_vec(), Step::Keep)?;
+                        findings.subtrees.push((id.clone(), Step::Keep));
+                        findings.missed.push(id.clone());
+                        findings.missed_present = true;
+                    }
+                    None => findings.hold_cursor = true,
                 }
-                findings.hold_cursor = true;
                 self.problem(findings, problem)?;
             }
             Change::Cursor(cursor) => findings.cursor = Some(cursor),
@@ -350,9 +366,14 @@ impl<'a> Run<'a> {
         };
         match problem.error.kind() {
             ErrorKind::Canceled | ErrorKind::Unauthenticated => return Err(problem.error),
-            // Vanished: the next enumeration or delta will say so. Doubtful: the bytes are kept and marked.
-            ErrorKind::NotFound | ErrorKind::SourceMismatch => {}
-            _ => findings.hold_cursor = true,
+            // Doubtful: the bytes are kept and marked.
+            ErrorKind::SourceMismatch => {}
+            // Vanished, as it seems: the next enumeration or delta will say so, or that it is still there.
+            ErrorKind::NotFound => findings.missed.push(id),
+            _ => {
+                findings.missed.push(id);
+                findings.missed_present = true;
+            }
         }
         findings.failures_in_a_row =
             if problem.error.is_retryable() { findings.failures_in_a_row + 1 } else { 0 };
@@ -374,11 +395,11 @@ impl<'a> Run<'a> {
         self.drop_links_of_lost_items(&mut findings)?;
         let base = self.bases.snapshot.as_ref();
         let bytes = base.map_or(0, |snapshot| snapshot.stats.bytes);
-        let merged =
-            self.merge(findings.staging, mode, self.bases.items(), self.bases.names(), bytes).await?;
-        let held = base.and_then(|snapshot| snapshot.cursor.clone());
-        // With the old cursor the source names the failed items again; what went well is recognised by its tag.
-        let cursor = if findings.hold_cursor { held.filter(|_| !findings.full) } else { findings.cursor };
+        let merged = self
+            .merge(std::mem::take(&mut findings.staging), mode, self.bases.items(), self.bases.names(), bytes)
+            .await?;
+        let held = base.and_then(|snapshot| snapshot.cursor.clone()).filter(|_| !findings.full);
+        let cursor = self.cursor(&findings, held);
         let state =
             if findings.problems.is_empty() { SnapshotState::Complete } else { SnapshotState::Incomplete };
         let mut stats = merged.stats;
@@ -395,6 +416,24 @@ impl<'a> Run<'a> {
             suspicions: Suspicion::of(&stats, self.suspicious_percent),
             source: self.source.metrics(),
         })
+    }
+
+    /// Where the next run begins; `held` is where this one did.
+    fn cursor(&self, findings: &Findings, held: Option<Cursor>) -> Option<Cursor> {
+        // With the old cursor the source names the failed items again; what went well is recognised by its tag.
+        if findings.hold_cursor {
+            return held;
+        }
+        if findings.missed.is_empty() {
+            return findings.cursor.clone();
+        }
+        let without =
+            findings.cursor.as_ref().and_then(|cursor| self.source.cursor_without(cursor, &findings.missed));
+        match without.filter(|cursor| cursor.as_bytes().len() <= limits::CURSOR_BYTES_MAX) {
+            Some(cursor) => Some(cursor),
+            None if findings.missed_present => held,
+            None => findings.cursor.clone(),
+        }
     }
 
     /// A hard link without the item that holds its content could not be restored. The next run, to which it may be the
