@@ -91,7 +91,8 @@ pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
     BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository,
-    RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport, VerifyRun,
+    RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
+    VerifyRun,
 };
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
