@@ -3,8 +3,8 @@
 //! `cargo run --release -p backup-graph --all-features --example million -- --items 1000000 --memory-max-mb 300`
 //!
 //! The simulated tenant runs in a child process, so that its memory is not counted; the engine, with a repository in a
-//! temporary folder, runs in this one. Fails if the engine's memory was ever above the bound, or if an incremental run after
-//! a hundred changes costs more than their requests.
+//! temporary folder, runs in this one. Fails if the engine's memory was ever above the bound, or if an incremental run finds
+//! other changes than the hundred that were made.
 
 #![allow(clippy::print_stdout, reason = "a command line talks to its user")]
 #![allow(clippy::clone_on_ref_ptr, reason = "shorter, in what is read as an example")]

@@ -2,12 +2,12 @@
 
 use backup_core::{Error, ErrorKind, Result};
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::values::Listed;
-use super::{Group, User, named, select};
+use super::{Group, User, entries_of, select};
 use crate::client::GraphClient;
 use crate::wire::Page;
 
@@ -61,8 +61,7 @@ impl GraphClient {
             None => format!("/v1.0/{segment}/delta?{}", select::<T>()),
         };
         let pages = self.pages::<Value>(&url).map(|page| page.and_then(read::<T>));
-        let changes = pages.map_ok(|page| futures_util::stream::iter(page.into_iter().map(Ok))).try_flatten();
-        changes.map_err(|error| named(error, T::PERMISSION)).boxed()
+        entries_of(pages.boxed(), T::PERMISSION)
     }
 }
 

@@ -11,7 +11,7 @@ use super::transfer::{Origin, Transfer};
 use super::wire::{DriveItem, MALWARE, QUICK_XOR_HASH};
 use crate::client::GraphClient;
 use crate::hash::QuickXorHash;
-use crate::limits::{RANGE_BYTES, RANGED_FILE_RANGES_MIN, RANGES_AT_ONCE};
+use crate::limits::{RANGED_FILE_RANGES_MIN, RANGES_AT_ONCE};
 
 pub(super) struct Download<'a> {
     client: &'a GraphClient,
@@ -23,12 +23,14 @@ pub(super) struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// A stream of an item. `address` is where its content was to be had when it was listed.
+    /// A stream of an item; a large one in ranges of `range_bytes`. `address` is where its content was to be had when it was
+    /// listed.
     pub(super) fn new(
         client: &'a GraphClient,
         drive: &str,
         item: &'a Item,
         stream: &Stream,
+        range_bytes: u64,
         address: Option<String>,
     ) -> Self {
         let id = String::from_utf8_lossy(item.id.as_bytes());
@@ -39,17 +41,11 @@ impl<'a> Download<'a> {
             client,
             origin: Origin::new(item_address(drive, &id), version, infected, address),
             name: item.name.to_string(),
-            range_bytes: RANGE_BYTES,
+            range_bytes,
             expected_size: stream.size,
             // Only the current content has a hash.
             expected_hash: item.attributes.get(QUICK_XOR_HASH).and_then(Value::as_text).filter(|_| current),
         }
-    }
-
-    /// With ranges of this length.
-    pub(super) const fn in_ranges_of(mut self, bytes: u64) -> Self {
-        self.range_bytes = bytes;
-        self
     }
 
     /// Asks for the bytes; large files in several ranges at once.

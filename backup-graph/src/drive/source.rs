@@ -148,8 +148,7 @@ impl Source for DriveSource {
             Stream::CONTENT => self.addresses().take(&item.id, self.client.now()),
             _ => None,
         };
-        let download = Download::new(&self.client, &self.drive, item, announced, address);
-        let download = download.in_ranges_of(self.range_bytes);
+        let download = Download::new(&self.client, &self.drive, item, announced, self.range_bytes, address);
         download.open().await.map_err(|error| error.with_item(item.name.to_string()))
     }
 
