@@ -5,6 +5,9 @@
 //! The simulated tenant runs in a child process, so that its memory is not counted; the engine, with a repository in a
 //! temporary folder, runs in this one. Fails if the engine's memory was ever above the bound, or if an incremental run finds
 //! other changes than the hundred that were made.
+//!
+//! With `--large-mb 5120` there is a file of that size too, of noise that neither compresses nor repeats. It is restored into
+//! another drive and compared there.
 
 #![allow(clippy::print_stdout, reason = "a command line talks to its user")]
 #![allow(clippy::clone_on_ref_ptr, reason = "shorter, in what is read as an example")]
@@ -15,9 +18,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use backup_core::{BackupReport, Credential, Repository, SnapshotState, store};
+use backup_core::{BackupReport, Credential, Repository, SnapshotId, SnapshotState, store};
 use backup_graph::sim::{SimServer, Simulation, Tenant};
-use backup_graph::{ClientSecret, DriveSource, GraphClient, ReqwestTransport, Secret, TokioTimer};
+use backup_graph::{ClientSecret, DriveSink, DriveSource, GraphClient, ReqwestTransport, Secret, TokioTimer};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -25,18 +28,21 @@ const APPLICATION: &str = "5c0ffee0-0000-4000-8000-000000000002";
 const SECRET: &str = "known to both processes";
 const CHANGES: usize = 100;
 const FILES_PER_FOLDER: usize = 500;
+const LARGE: &str = "large.vhdx";
 
 struct Arguments {
     items: usize,
     /// Of a hundred files, so many are not empty.
     full_percent: usize,
+    large_mb: usize,
     memory_max_mb: u64,
     serve: bool,
 }
 
 impl Arguments {
     fn parse() -> Result<Self> {
-        let mut all = Self { items: 1_000_000, full_percent: 1, memory_max_mb: 300, serve: false };
+        let mut all =
+            Self { items: 1_000_000, full_percent: 1, large_mb: 0, memory_max_mb: 300, serve: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut number =
@@ -44,6 +50,7 @@ impl Arguments {
             match word.as_str() {
                 "--items" => all.items = usize::try_from(number()?)?,
                 "--full-percent" => all.full_percent = usize::try_from(number()?)?,
+                "--large-mb" => all.large_mb = usize::try_from(number()?)?,
                 "--memory-max-mb" => all.memory_max_mb = number()?,
                 "--serve" => all.serve = true,
                 _ => return Err(format!("not an option: {word}").into()),
@@ -70,13 +77,18 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         let content = if full { format!("content of {number}") } else { String::new() };
         tenant.write_file(&drive, &path(number), content)?;
     }
+    if arguments.large_mb > 0 {
+        tenant.write_file(&drive, LARGE, large(arguments.large_mb))?;
+    }
+    let other = tenant.add_drive("grace@contoso.example");
     let tenant_id = tenant.id().to_owned();
     let step = (arguments.items / CHANGES).max(1);
     let simulation = Simulation::new(tenant);
     let server = SimServer::start(simulation.clone()).await?;
-    println!("{} {} {tenant_id} {drive}", server.graph_url(), server.login_url());
+    println!("{} {} {tenant_id} {drive} {other}", server.graph_url(), server.login_url());
     std::io::stdout().flush()?;
     tokio::task::spawn_blocking(move || -> Result<(), String> {
+        let mut original = None;
         for line in std::io::stdin().lock().lines() {
             match line.map_err(|error| error.to_string())?.as_str() {
                 "change" => {
@@ -86,6 +98,17 @@ async fn serve(arguments: &Arguments) -> Result<()> {
                         written.map_err(|error| error.to_string())?;
                     }
                     println!("done");
+                }
+                // What it was is known, and the memory for a second one is there.
+                "forget" => {
+                    original = hash(simulation.with(|tenant| tenant.read_file(&drive, LARGE).ok()));
+                    let gone = simulation.with(|tenant| tenant.delete(&drive, LARGE));
+                    gone.map_err(|error| error.to_string())?;
+                    println!("done");
+                }
+                "compare" => {
+                    let restored = simulation.with(|tenant| tenant.read_file(&other, LARGE).ok());
+                    println!("{}", original.is_some() && hash(restored) == original);
                 }
                 _ => {
                     println!("{}", simulation.counters().total());
@@ -100,6 +123,24 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Noise, so that every chunk of it has to be stored.
+fn large(mb: usize) -> Vec<u8> {
+    let mut bytes = vec![0; mb << 20];
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    for word in bytes.chunks_exact_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        word.copy_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+fn hash(content: Option<bytes::Bytes>) -> Option<Vec<u8>> {
+    let content = content?;
+    Some(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref().to_vec())
+}
+
 /// The child, and the talk with it.
 struct Service {
     child: std::process::Child,
@@ -108,9 +149,16 @@ struct Service {
 
 impl Service {
     fn start(arguments: &Arguments) -> Result<Self> {
-        let (items, percent) = (arguments.items.to_string(), arguments.full_percent.to_string());
+        let numbers =
+            [arguments.items, arguments.full_percent, arguments.large_mb].map(|number| number.to_string());
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["--serve", "--items", &items, "--full-percent", &percent])
+            .arg("--serve")
+            .args(
+                ["--items", "--full-percent", "--large-mb"]
+                    .iter()
+                    .zip(&numbers)
+                    .flat_map(|(name, number)| [*name, number]),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -142,7 +190,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let mut service = Service::start(arguments)?;
     let places = service.answer()?;
-    let [graph, login, tenant, drive] = places.split(' ').collect::<Vec<_>>()[..] else {
+    let [graph, login, tenant, drive, other] = places.split(' ').collect::<Vec<_>>()[..] else {
         return Err("the child did not say where it is".into());
     };
     println!("{} items seeded in {:.0?}; the engine uses {}", arguments.items, started.elapsed(), memory());
@@ -157,12 +205,16 @@ async fn measure(arguments: &Arguments) -> Result<()> {
 
     let first = back_up("first run", &repository, &client, drive, &mut service).await?;
     let folders = arguments.items.div_ceil(FILES_PER_FOLDER);
-    check(first.stats.items == (arguments.items + folders + 1) as u64, "items are missing")?;
+    let large = usize::from(arguments.large_mb > 0);
+    check(first.stats.items == (arguments.items + folders + 1 + large) as u64, "items are missing")?;
     check(service.order("change")? == "done", "nothing was changed")?;
     let changes = back_up("100 changes", &repository, &client, drive, &mut service).await?;
     check(changes.stats.changed == CHANGES as u64 && changes.stats.added == 0, "other changes were found")?;
     let changes = back_up("no change", &repository, &client, drive, &mut service).await?;
     check(changes.stats.changed == 0, "changes were found where there are none")?;
+    if large > 0 {
+        restore_large(&repository, changes.snapshot, &client, other, &mut service).await?;
+    }
     let used = high_water_mark_mb();
     check(used.is_none_or(|used| used <= arguments.memory_max_mb), "the engine used more memory than allowed")
 }
@@ -186,6 +238,29 @@ async fn back_up(
     );
     check(report.state == SnapshotState::Complete, "the run was not complete")?;
     Ok(report)
+}
+
+/// Restores the large file into another drive.
+async fn restore_large(
+    repository: &Repository,
+    snapshot: SnapshotId,
+    client: &GraphClient,
+    drive: &str,
+    service: &mut Service,
+) -> Result<()> {
+    check(service.order("forget")? == "done", "the large file was not forgotten")?;
+    let started = Instant::now();
+    let sink = DriveSink::new(client.clone(), drive, None);
+    let report = repository.restore(snapshot, &sink).only(LARGE).run().await?;
+    let requests = service.order("count")?;
+    println!(
+        "restored: {} bytes, {requests} requests, {:.1?}, {}",
+        report.bytes,
+        started.elapsed(),
+        memory()
+    );
+    check(report.problems.is_empty(), "the large file was not restored")?;
+    check(service.order("compare")? == "true", "the large file is not what it was")
 }
 
 fn check(kept: bool, what: &str) -> Result<()> {
