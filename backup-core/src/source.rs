@@ -33,7 +33,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// names these again, whether or not they have changed.
     ///
     /// The engine asks for one when content could not be had, or an item was `Unreadable`. Without one (the default) the
-    /// run keeps the cursor that it began with, so that the next one names everything again.
+    /// run keeps the cursor that it began with, so that the next one names everything again. It also asks for items whose
+    /// content ended with `SourceMismatch` and is not known to be what the source has; these do not hold the cursor.
     fn cursor_without(&self, cursor: &Cursor, missed: &[ItemId]) -> Option<Cursor> {
         let _ = (cursor, missed);
         None

@@ -142,6 +142,34 @@ fn a_source_that_can_name_items_again_is_told_which_were_missed_and_its_cursor_m
     assert_eq!(source.source.take_opened(), [], "the cursor had moved");
 }
 
+/// Bug: bytes that came wrong and looked like the source's own mistake were never looked at again, although the next run
+/// could have had the right ones. Mechanism: `SourceMismatch` was no reason to name an item again. Fix: it is one, until the
+/// same bytes were doubtful twice.
+#[test]
+fn doubtful_content_is_looked_at_once_more_and_then_believed() {
+    let source = Remembering { source: sample(), missed: std::sync::Mutex::default() };
+    let repo = init(&MemoryStore::new());
+    let doubt = ReadFault::End(ErrorKind::SourceMismatch);
+    let run = |times: usize| {
+        source.source.take_opened();
+        source.source.inject("a", "content", doubt, times);
+        // Named again, as the cursor asks for it.
+        source.source.edit("a", |_| {});
+        let report = backup(&repo, &source);
+        let missed: Vec<ItemId> = std::mem::take(&mut *source.missed.lock().unwrap());
+        let reads = source.source.take_opened().into_iter().filter(|(id, _)| *id == "a".into()).count();
+        (report.state, reads, missed)
+    };
+    assert_eq!(run(3), (SnapshotState::Incomplete, 3, vec!["a".into()]));
+    assert_eq!(run(1), (SnapshotState::Incomplete, 1, vec![]), "the same bytes again");
+    assert_eq!(run(0), (SnapshotState::Complete, 1, vec![]), "read again where it is named, and right");
+
+    source.source.put_file("a", Some("docs"), "a.txt", "alpha two");
+    assert_eq!(run(3), (SnapshotState::Incomplete, 3, vec!["a".into()]));
+    source.source.put_file("a", Some("docs"), "a.txt", "alpha three");
+    assert_eq!(run(3), (SnapshotState::Incomplete, 3, vec!["a".into()]), "other bytes than last time");
+}
+
 #[test]
 fn what_cannot_be_looked_at_is_kept_as_it_was_and_reported() {
     for delta in [true, false] {

@@ -337,10 +337,17 @@ fn a_labelled_file_whose_hash_is_not_that_of_its_bytes_is_kept_and_does_not_hold
             report.problems.iter().map(|problem| (problem.place.as_str(), problem.error.kind())).collect();
         assert_eq!(kinds, [("0.txt", ErrorKind::SourceMismatch)]);
         assert_equal(&office, &repository).await;
+        // A second look tells that nothing went wrong on the way: the changes, the item, its content, and what it is now.
+        office.simulation.reset_counters();
+        let report = repository.backup(&office.source()).run().await.unwrap();
+        assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+        let counters = office.simulation.counters();
+        assert_eq!((counters.of(Route::Download), counters.total()), (1, 4), "{counters:?}");
         // It is not read again and again: nothing has changed.
         office.simulation.reset_counters();
         backup(&repository, &office.source()).await;
         assert_eq!(office.simulation.counters().total(), 1);
+        assert_equal(&office, &repository).await;
     });
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Outcome {
     pub(super) problem: Option<Problem>,
     /// The snapshot will not have the item: it could not be read, and was not there before or is gone.
     pub(super) lost: bool,
+    /// The content is doubtful as it was before, with the same bytes: that is what the source has.
+    pub(super) believed: bool,
     /// The item is a hard link of this one.
     pub(super) link_of: Option<ItemId>,
 }
@@ -28,6 +30,8 @@ pub(super) struct Outcome {
 struct Streams {
     contents: Vec<(String, ContentRef)>,
     doubt: Option<Error>,
+    /// The doubt is an old one, about the same bytes.
+    believed: bool,
 }
 
 impl Run<'_> {
@@ -48,7 +52,7 @@ impl Run<'_> {
         };
         let known = [&base, &hint].into_iter().flatten().find(|record| has_same_streams(record, &item));
         let streams = match known {
-            Some(record) => Streams { contents: record.streams.clone(), doubt: None },
+            Some(record) => Streams { contents: record.streams.clone(), doubt: None, believed: false },
             None => match self.read_streams(&item, &[&base, &hint]).await {
                 Ok(streams) => streams,
                 Err(Failure::Source(error)) => return failed(error),
@@ -77,7 +81,7 @@ impl Run<'_> {
                 Err(error) => return failed(error),
             }
         };
-        Ok(Outcome { step, problem, lost: false, link_of: item.hard_link })
+        Ok(Outcome { step, problem, lost: false, believed: streams.believed, link_of: item.hard_link })
     }
 
     async fn record(&self, root: Root, item: &Item) -> Result<Option<Record>> {
@@ -89,7 +93,8 @@ impl Run<'_> {
     async fn read_streams(&self, item: &Item, known: &[&Option<Record>]) -> Result<Streams, Failure> {
         let mut attempt = 1;
         loop {
-            let mut streams = Streams { contents: Vec::with_capacity(item.streams.len()), doubt: None };
+            let contents = Vec::with_capacity(item.streams.len());
+            let mut streams = Streams { contents, doubt: None, believed: false };
             for stream in &item.streams {
                 if let Some(content) = known.iter().copied().flatten().find_map(|old| kept(old, stream)) {
                     streams.contents.push((stream.name.clone(), content));
@@ -101,7 +106,9 @@ impl Run<'_> {
                 streams.contents.push((stream.name.clone(), content));
                 streams.doubt = streams.doubt.or(doubt);
             }
-            if streams.doubt.is_none() || attempt == ATTEMPTS {
+            let is_same = |old: &Record| old.inconsistent && old.streams == streams.contents;
+            streams.believed = streams.doubt.is_some() && known.iter().copied().flatten().any(is_same);
+            if streams.doubt.is_none() || streams.believed || attempt == ATTEMPTS {
                 return Ok(streams);
             }
             attempt += 1;
@@ -114,7 +121,7 @@ fn failed(item: &Item, base: Option<&Record>, error: Error) -> Outcome {
     let gone = error.kind() == ErrorKind::NotFound;
     let problem = Some(Problem::new(Some(item.id.clone()), item.name.to_string(), error));
     let step = if gone { Step::Remove } else { Step::Keep };
-    Outcome { step, problem, lost: gone || base.is_none(), link_of: None }
+    Outcome { step, problem, lost: gone || base.is_none(), believed: false, link_of: None }
 }
 
 /// What a record has of a stream whose bytes never change. Another length than announced means that they did.

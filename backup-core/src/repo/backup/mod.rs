@@ -244,6 +244,9 @@ struct Findings {
     missed: Vec<ItemId>,
     /// One of them has not vanished, as far as is known.
     missed_present: bool,
+    /// Items whose content is stored but doubtful, and was not so already: a second look tells a bad transfer from a source
+    /// that announces something else than it has.
+    doubtful: Vec<ItemId>,
     full: bool,
     failures_in_a_row: u32,
 }
@@ -353,7 +356,7 @@ impl<'a> Run<'a> {
 
     /// Takes over what became of an item.
     fn take(&self, findings: &mut Findings, id: ItemId, outcome: Outcome) -> Result<()> {
-        let Outcome { step, problem, lost, link_of } = outcome;
+        let Outcome { step, problem, lost, believed, link_of } = outcome;
         if lost {
             findings.lost.insert(id.clone());
         }
@@ -366,8 +369,8 @@ impl<'a> Run<'a> {
         };
         match problem.error.kind() {
             ErrorKind::Canceled | ErrorKind::Unauthenticated => return Err(problem.error),
-            // Doubtful: the bytes are kept and marked.
-            ErrorKind::SourceMismatch => {}
+            // Doubtful: the bytes are kept and marked. The same bytes twice are what the source has.
+            ErrorKind::SourceMismatch => findings.doubtful.extend((!believed).then_some(id)),
             // Vanished, as it seems: the next enumeration or delta will say so, or that it is still there.
             ErrorKind::NotFound => findings.missed.push(id),
             _ => {
@@ -424,12 +427,14 @@ impl<'a> Run<'a> {
         if findings.hold_cursor {
             return held;
         }
-        if findings.missed.is_empty() {
-            return findings.cursor.clone();
-        }
-        let without =
-            findings.cursor.as_ref().and_then(|cursor| self.source.cursor_without(cursor, &findings.missed));
-        match without.filter(|cursor| cursor.as_bytes().len() <= limits::CURSOR_BYTES_MAX) {
+        let without = |missed: &[ItemId]| {
+            let cursor = findings.cursor.as_ref().filter(|_| !missed.is_empty())?;
+            let cursor = self.source.cursor_without(cursor, missed)?;
+            (cursor.as_bytes().len() <= limits::CURSOR_BYTES_MAX).then_some(cursor)
+        };
+        // Where there are too many of them, what is not stored at all comes first.
+        let all = [findings.missed.as_slice(), findings.doubtful.as_slice()].concat();
+        match without(&all).or_else(|| without(&findings.missed)) {
             Some(cursor) => Some(cursor),
             None if findings.missed_present => held,
             None => findings.cursor.clone(),
