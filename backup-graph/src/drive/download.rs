@@ -63,18 +63,21 @@ impl<'a> Download<'a> {
         Ok(Content::new(size, self.checked(bytes)))
     }
 
-    /// The bytes in order, with a few ranges on their way at once.
+    /// The bytes in order, with a few ranges on their way at once. The last one has no end: labelled files are longer than
+    /// announced, and what they have is kept.
     async fn ranges(&self, size: u64) -> Result<BoxStream<'a, Result<Bytes>>> {
         // One address serves all ranges: get it before they all ask for it.
         self.origin.address(self.client).await?;
         let (client, origin, length) = (self.client, self.origin.clone(), self.range_bytes);
-        let step = usize::try_from(self.range_bytes).unwrap_or(usize::MAX);
-        let parts = (0..size).step_by(step).map(move |start| {
+        let (step, rest) = (usize::try_from(length).unwrap_or(usize::MAX), (size - 1) / length * length);
+        let last = Transfer::new(client, origin.clone(), rest, None);
+        let parts = (0..rest).step_by(step).map(move |start| {
             let mut transfer =
-                Transfer::new(client, origin.clone(), start, Some(size.min(start.saturating_add(length))));
+                Transfer::new(client, origin.clone(), start, Some(start.saturating_add(length)));
             async move { transfer.collect().await }
         });
-        Ok(futures_util::stream::iter(parts).buffered(RANGES_AT_ONCE).boxed())
+        let parts = futures_util::stream::iter(parts).buffered(RANGES_AT_ONCE);
+        Ok(parts.chain(last.into_stream()).boxed())
     }
 
     fn checked(self, bytes: BoxStream<'a, Result<Bytes>>) -> BoxStream<'a, Result<Bytes>> {

@@ -113,15 +113,17 @@ pub(super) struct Transfer<'a> {
     /// Bytes to drop: the server answered with everything although only a part was asked for.
     skip: u64,
     resumes: u32,
+    asked: bool,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(client: &'a GraphClient, origin: Origin, start: u64, end: Option<u64>) -> Self {
-        Self { client, origin, at: start, end, body: None, skip: 0, resumes: 0 }
+        Self { client, origin, at: start, end, body: None, skip: 0, resumes: 0, asked: false }
     }
 
     /// Asks for what is still missing.
     pub(super) async fn connect(&mut self) -> Result<()> {
+        self.asked = true;
         let (mut renewals, mut hops, mut redirect) = (0, 0, None);
         loop {
             let known = redirect.take().or_else(|| self.origin.known().clone());
@@ -207,7 +209,6 @@ impl<'a> Transfer<'a> {
 
     /// All bytes in one buffer; for a range.
     pub(super) async fn collect(&mut self) -> Result<Bytes> {
-        self.connect().await?;
         let expected = self.end.map_or(0, |end| end.saturating_sub(self.at));
         let mut all = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
         while let Some(piece) = self.next().await? {
@@ -220,6 +221,9 @@ impl<'a> Transfer<'a> {
         loop {
             if self.end.is_some_and(|end| self.at >= end) {
                 return Ok(None);
+            }
+            if !self.asked {
+                self.connect().await?;
             }
             let piece = match &mut self.body {
                 Some(body) => body.next().await,

@@ -27,6 +27,16 @@ impl Refusal {
         Self { status, code, message, headers: Vec::new() }
     }
 
+    /// An item that is refused until further notice.
+    pub(super) fn lasting(status: u16) -> Self {
+        let code = match status {
+            403 => "accessDenied",
+            404 => "itemNotFound",
+            _ => "serviceNotAvailable",
+        };
+        Self::new(status, code, "The item cannot be had.")
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(404, "itemNotFound", "The resource could not be found.")
     }
@@ -150,7 +160,7 @@ pub(super) fn drive_item(tenant: &Tenant, drive: &Drive, node: &Node, shape: &Sh
     if !shape.delta {
         put("cTag", json!(format!("\"c:{{{}}},{}\"", node.id, node.content_version)));
     }
-    put("size", json!(node.size()));
+    put("size", json!(node.facets.announced_size.unwrap_or_else(|| node.size())));
     put("createdDateTime", json!(node.created_here.to_string()));
     put("lastModifiedDateTime", json!(node.modified_here.to_string()));
     put("createdBy", node.created_by.to_json());

@@ -34,6 +34,9 @@ pub(super) fn redirect(tenant: &Tenant, call: &Call<'_>) -> Answered {
 }
 
 fn healthy(node: &Node, forced: bool) -> Result<(), Refusal> {
+    if let Some((_, status)) = node.facets.refusal {
+        return Err(Refusal::lasting(status));
+    }
     match &node.facets.malware {
         Some(text) if !forced => {
             let refusal = Refusal::new(403, "malwareDetected", "Malware detected");

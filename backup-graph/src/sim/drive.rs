@@ -265,6 +265,13 @@ impl Drive {
         }
     }
 
+    /// Changes what the service does about the item, which is no change of it: nothing is logged.
+    pub(super) fn amend(&mut self, id: &str, how: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.items.get_mut(id) {
+            how(node);
+        }
+    }
+
     fn forget(&mut self, id: &str) {
         let below: Vec<String> = self.children(id).map(|node| node.id.clone()).collect();
         below.iter().for_each(|child| self.forget(child));

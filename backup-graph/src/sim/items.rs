@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answered, Refusal, Shape, bytes, drive_item, etag_of, json};
 use super::drive::{Behavior, Drive};
-use super::node::{Identity, Node, Obstacle, Stamp};
+use super::node::{Identity, Node, Obstacle, Scope, Stamp};
 use super::odata;
 use super::route::{Address, query};
 use super::tenant::Tenant;
@@ -41,7 +41,11 @@ impl Call<'_> {
     /// What the address names, which must be there and to be seen.
     pub(super) fn node<'t>(&self, tenant: &'t Tenant) -> Result<&'t Node, Refusal> {
         let node = find(tenant, &self.drive, self.item(), self.path())?;
-        if node.facets.hidden { Err(Refusal::not_found()) } else { Ok(node) }
+        match node.facets.refusal {
+            Some((Scope::Item, status)) => Err(Refusal::lasting(status)),
+            _ if node.facets.hidden => Err(Refusal::not_found()),
+            _ => Ok(node),
+        }
     }
 
     pub(super) fn item(&self) -> &str {

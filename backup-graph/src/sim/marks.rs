@@ -2,7 +2,7 @@
 
 use backup_core::Result;
 
-use super::node::{Identity, Obstacle};
+use super::node::{Identity, Obstacle, Scope};
 use super::sharing::Grant;
 use super::tenant::Tenant;
 
@@ -90,6 +90,31 @@ impl Tenant {
         self.mark(drive, path, |node| node.facets.hidden = false)
     }
 
+    /// Refuses the content of the file with this status until told otherwise, as the service does with 503 for OneNote sections
+    /// above 2 GB; listings and the item itself do not show it.
+    ///
+    /// # Errors
+    /// As for [`set_malware`](Self::set_malware).
+    pub fn refuse_content(&mut self, drive: &str, path: &str, status: Option<u16>) -> Result<()> {
+        self.refuse(drive, path, status.map(|status| (Scope::Content, status)))
+    }
+
+    /// Refuses everything that is asked of the item with this status until told otherwise; listings name it all the same.
+    ///
+    /// # Errors
+    /// As for [`set_malware`](Self::set_malware).
+    pub fn refuse_item(&mut self, drive: &str, path: &str, status: Option<u16>) -> Result<()> {
+        self.refuse(drive, path, status.map(|status| (Scope::Item, status)))
+    }
+
+    /// Announces another length than the file has, as the service does of labelled and encrypted files.
+    ///
+    /// # Errors
+    /// As for [`set_malware`](Self::set_malware).
+    pub fn announce_size(&mut self, drive: &str, path: &str, bytes: Option<u64>) -> Result<()> {
+        self.mark(drive, path, |node| node.facets.announced_size = bytes)
+    }
+
     /// A hash over what surrounds the contents of all items: own permissions, inheritance, fields, and kinds of folders.
     /// Ids of permissions, and what the service fills in, do not count.
     ///
@@ -107,6 +132,12 @@ impl Tenant {
             hash.update(line.as_bytes());
         }
         Ok(hash.finalize().to_hex().to_string())
+    }
+
+    fn refuse(&mut self, drive: &str, path: &str, refusal: Option<(Scope, u16)>) -> Result<()> {
+        let id = self.node(drive, path)?.id.clone();
+        self.drive_mut(drive)?.amend(&id, |node| node.facets.refusal = refusal);
+        Ok(())
     }
 
     fn mark(&mut self, drive: &str, path: &str, how: impl FnOnce(&mut super::node::Node)) -> Result<()> {

@@ -89,6 +89,17 @@ pub(super) struct Facets {
     /// The application lost the permission to see it.
     pub(super) hidden: bool,
     pub(super) description: Option<String>,
+    /// The length that the service announces, where it is not that of the content.
+    pub(super) announced_size: Option<u64>,
+    /// What is answered to whoever asks for the content, or for anything of the item.
+    pub(super) refusal: Option<(Scope, u16)>,
+}
+
+/// How much of an item is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Content,
+    Item,
 }
 
 /// An item of a drive, as the service keeps it.

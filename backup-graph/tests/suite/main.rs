@@ -22,6 +22,7 @@ mod faults;
 mod foreign;
 mod loopback;
 mod office;
+mod refused;
 mod restore;
 mod roles;
 #[cfg(feature = "certificate")]
