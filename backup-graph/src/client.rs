@@ -37,7 +37,7 @@ use crate::wire::Page;
 pub(crate) use self::call::{Call, Listing, Reply, parse};
 pub use self::metrics::Metrics;
 pub(crate) use self::origin::{Origin, encode_segment};
-pub(crate) use self::refusal::{claims_of, refusal_of};
+pub(crate) use self::refusal::{Refusal, claims_of, refusal_of, with_permission};
 pub(crate) use self::send::is_throttle;
 
 /// The address of the global cloud; [`Cloud`] has the others.
@@ -212,15 +212,28 @@ impl GraphClient {
 
     /// All pages of a collection, one after the other.
     pub fn pages<'a, T: DeserializeOwned + Send + 'a>(&'a self, url: &str) -> BoxStream<'a, Result<Page<T>>> {
-        let state = (Some(url.to_owned()), 0u64);
-        futures_util::stream::try_unfold(state, move |(next, count)| async move {
+        self.pages_unless(url, |_| false)
+    }
+
+    /// As [`pages`](Self::pages), but a refusal for which `is_end` holds is the end of them and no error.
+    pub(crate) fn pages_unless<'a, T: DeserializeOwned + Send + 'a>(
+        &'a self,
+        url: &str,
+        is_end: impl Fn(&Refusal) -> bool + Send + Sync + 'a,
+    ) -> BoxStream<'a, Result<Page<T>>> {
+        let state = (Some(url.to_owned()), 0u64, is_end);
+        futures_util::stream::try_unfold(state, move |(next, count, is_end)| async move {
             let Some(url) = next else { return Ok(None) };
             if count >= PAGES_MAX {
                 return Err(Error::new(ErrorKind::LimitExceeded, "the listing does not end"));
             }
-            let page: Page<T> = self.get(&url).await?;
+            let page: Page<T> = match self.answer(Call::new(Method::GET, url)).await? {
+                Ok(page) => page,
+                Err(refusal) if is_end(&refusal) => return Ok(None),
+                Err(refusal) => return Err(refusal.into_error()),
+            };
             let next = page.next_link.clone();
-            Ok(Some((page, (next, count + 1))))
+            Ok(Some((page, (next, count + 1, is_end))))
         })
         .boxed()
     }

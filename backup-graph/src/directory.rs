@@ -28,21 +28,19 @@ mod changes;
 mod values;
 mod walk;
 
-use backup_core::{Error, ErrorKind, Result};
+use backup_core::Result;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::{Method, StatusCode};
-use serde::de::DeserializeOwned;
+use http::StatusCode;
 
 pub use self::changes::DirectoryChange;
 pub use self::values::{Drive, Group, Owner, OwnerKind, Site, User};
 pub use self::walk::Found;
 
 use self::values::Listed;
-use crate::client::{Call, GraphClient, encode_segment, parse, refusal_of};
-use crate::limits::{DIRECTORY_PAGE_ENTRIES, JSON_BYTES_MAX, PAGES_MAX};
-use crate::transport::collect;
-use crate::wire::{ErrorEnvelope, Page};
+use crate::client::{GraphClient, encode_segment, with_permission};
+use crate::limits::DIRECTORY_PAGE_ENTRIES;
+use crate::wire::ErrorEnvelope;
 
 impl GraphClient {
     /// Every user, guests and disabled accounts included.
@@ -93,48 +91,18 @@ impl GraphClient {
     /// # Errors
     /// As for [`users`](Self::users); `NotFound` if there is no such user, group or site.
     pub fn drives_of(&self, kind: OwnerKind, id: &str) -> BoxStream<'_, Result<Drive>> {
-        let state = (Some(drives_url(kind, id)), 0u64);
-        let pages = futures_util::stream::try_unfold(state, move |(next, count)| async move {
-            let Some(url) = next else { return Ok(None) };
-            if count >= PAGES_MAX {
-                return Err(Error::new(ErrorKind::LimitExceeded, "the listing does not end"));
-            }
-            let page: Option<Page<Drive>> = match kind {
-                OwnerKind::Site => Some(self.get(&url).await?),
-                _ => self.unless_absent(&url).await?,
-            };
-            let Some(page) = page else { return Ok(None) };
-            Ok(Some((page.value, (page.next_link, count + 1))))
+        let pages = self.pages_unless(&drives_url(kind, id), move |refusal| {
+            // Not the drive is missing, but who should have it.
+            let unknown = |envelope: &ErrorEnvelope| envelope.code() == "Request_ResourceNotFound";
+            let envelope = refusal.envelope().filter(|envelope| !unknown(envelope));
+            kind != OwnerKind::Site && envelope.is_some_and(|envelope| is_absent(refusal.status(), &envelope))
         });
-        entries_of(pages.boxed(), Drive::PERMISSION)
+        entries_of(pages.map_ok(|page| page.value).boxed(), Drive::PERMISSION)
     }
 
     /// The entries of a listing, page after page.
     fn entries<'a, T: Listed + 'a>(&'a self, url: &str) -> BoxStream<'a, Result<T>> {
         entries_of(self.pages(url).map_ok(|page| page.value).boxed(), T::PERMISSION)
-    }
-
-    /// As [`get`](Self::get), but nothing if the answer says that there is no drive.
-    async fn unless_absent<T: DeserializeOwned>(&self, url: &str) -> Result<Option<T>> {
-        let mut attempt = 1;
-        loop {
-            let reply = self.call(Call::new(Method::GET, url)).await?;
-            let (parts, body) = reply.response.into_parts();
-            match collect(body, JSON_BYTES_MAX).await {
-                Ok(body) if parts.status.is_client_error() || parts.status.is_server_error() => {
-                    let envelope: ErrorEnvelope = serde_json::from_slice(&body).unwrap_or_default();
-                    // Not the drive is missing, but who should have it.
-                    let unknown = envelope.code() == "Request_ResourceNotFound";
-                    if is_absent(parts.status, &envelope) && !unknown {
-                        return Ok(None);
-                    }
-                    return Err(refusal_of(parts.status, &parts.headers, &body));
-                }
-                Ok(body) => return parse(&body).map(Some),
-                Err(error) => self.pause(attempt, error).await?,
-            }
-            attempt += 1;
-        }
     }
 }
 
@@ -143,15 +111,7 @@ fn entries_of<'a, T: Send + 'a>(
     permission: &'static str,
 ) -> BoxStream<'a, Result<T>> {
     let entries = pages.map_ok(|page| futures_util::stream::iter(page.into_iter().map(Ok))).try_flatten();
-    entries.map_err(move |error| named(error, permission)).boxed()
-}
-
-/// The error with the permission that would have helped, if one would have.
-fn named(error: Error, permission: &str) -> Error {
-    if error.kind() != ErrorKind::PermissionDenied || error.item().is_some() {
-        return error;
-    }
-    error.with_item(format!("application permission {permission}"))
+    entries.map_err(move |error| with_permission(error, permission)).boxed()
 }
 
 /// Whether an answer says that somebody has no drive: never made, no licence for one, or deleted.

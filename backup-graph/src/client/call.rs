@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::refusal::refusal;
+use super::refusal::{Refusal, location_of};
 use crate::auth::Secret;
 use crate::limits::JSON_BYTES_MAX;
 use crate::throttle::Demand;
@@ -103,8 +103,13 @@ impl Reply {
 
     /// The reply if it is no refusal; what it says otherwise.
     pub(crate) async fn success(self) -> Result<Self> {
+        self.accepted().await.map_err(Refusal::into_error)
+    }
+
+    /// As [`success`](Self::success), with the refusal as it came.
+    pub(crate) async fn accepted(self) -> Result<Self, Refusal> {
         if self.status().is_client_error() || self.status().is_server_error() {
-            return Err(self.into_error().await);
+            return Err(Refusal::of(self.response).await);
         }
         Ok(self)
     }
@@ -114,11 +119,11 @@ impl Reply {
     }
 
     pub(crate) async fn into_error(self) -> Error {
-        refusal(self.response).await
+        Refusal::of(self.response).await.into_error()
     }
 
     pub(crate) fn location(&self) -> Option<String> {
-        self.response.headers().get(header::LOCATION)?.to_str().ok().map(str::to_owned)
+        location_of(self.response.headers())
     }
 }
 

@@ -3,26 +3,71 @@
 use backup_core::{Error, ErrorKind, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
 
 use crate::limits::{CLAIMS_BYTES_MAX, ERROR_BYTES_MAX};
 use crate::transport::{Body, collect};
 use crate::wire::ErrorEnvelope;
 
+/// What a refusal of something locked begins with: no permission would help.
+const LOCKED: &str = "the item is locked";
+
+/// A refusal as it came, for whoever has to look into it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Refusal {
+    pub(super) async fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        // A refusal whose text breaks off is a refusal all the same.
+        let body = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it says; nothing if that cannot be read.
+    pub(crate) fn envelope(&self) -> Option<ErrorEnvelope> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    pub(super) fn location(&self) -> Option<String> {
+        location_of(&self.headers)
+    }
+
+    /// As an error of the engine.
+    pub(crate) fn into_error(self) -> Error {
+        refusal_of(self.status, &self.headers, &self.body)
+    }
+}
+
 pub(super) async fn failure(answer: Result<Response<Body>>) -> Error {
     match answer {
-        Ok(response) => refusal(response).await,
+        Ok(response) => Refusal::of(response).await.into_error(),
         Err(error) => error,
     }
 }
 
-/// The service's error envelope as an error of the engine.
-pub(super) async fn refusal(response: Response<Body>) -> Error {
-    let status = response.status();
-    // A refusal whose text breaks off is a refusal all the same.
-    let (parts, body) = response.into_parts();
-    let body = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
-    refusal_of(status, &parts.headers, &body)
+/// The error with the application permission that would have helped, if one would have.
+pub(crate) fn with_permission(error: Error, permission: &str) -> Error {
+    if error.kind() != ErrorKind::PermissionDenied
+        || error.item().is_some()
+        || error.message().starts_with(LOCKED)
+    {
+        return error;
+    }
+    error.with_item(format!("application permission {permission}"))
+}
+
+pub(super) fn location_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::LOCATION)?.to_str().ok().map(str::to_owned)
 }
 
 pub(crate) fn refusal_of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
@@ -34,7 +79,7 @@ pub(crate) fn refusal_of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -
         _ => kind_of(status),
     };
     let request_id = headers.get("request-id").and_then(|value| value.to_str().ok());
-    let what = if status == StatusCode::LOCKED { "the item is locked" } else { "the service refused" };
+    let what = if status == StatusCode::LOCKED { LOCKED } else { "the service refused" };
     Error::new(kind, format!("{what}: {} {code} ({})", status.as_u16(), envelope.line(request_id)))
 }
 

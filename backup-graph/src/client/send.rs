@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::lanes::Permit;
 use super::origin::host_of;
-use super::refusal::failure;
+use super::refusal::{Refusal, failure};
 use super::{Call, GraphClient, Listing, Origin, Reply, Shared, claims_of};
 use crate::auth::Secret;
 use crate::limits::MALFORMED_ANSWERS_MAX;
@@ -57,34 +57,34 @@ impl GraphClient {
 
     /// Calls and reads JSON. An answer that breaks off is asked for again.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
-        let mut attempt = 1;
-        loop {
-            let reply = self.call(call.clone()).await?.success().await?;
-            match reply.json().await {
-                Ok(value) => return Ok(value),
-                Err(error) => self.pause(attempt, error).await?,
-            }
-            attempt += 1;
-        }
+        self.answer(call).await?.map_err(Refusal::into_error)
     }
 
     /// As [`json`](Self::json), for listings whose position the service may have forgotten.
     pub(crate) async fn listing<T: DeserializeOwned>(&self, call: Call) -> Result<Listing<T>> {
+        let refusal = match self.answer(call).await? {
+            Ok(value) => return Ok(Listing::Value(value)),
+            Err(refusal) => refusal,
+        };
+        let location = refusal.location();
+        match refusal.into_error() {
+            error if error.kind() == ErrorKind::CursorExpired => Ok(Listing::Forgotten(error, location)),
+            error => Err(error),
+        }
+    }
+
+    /// As [`json`](Self::json), but a refusal is handed out as it came.
+    pub(crate) async fn answer<T: DeserializeOwned>(&self, call: Call) -> Result<Result<T, Refusal>> {
         let mut attempt = 1;
         loop {
-            let reply = self.call(call.clone()).await?;
-            let location = reply.location();
-            let broken = match reply.success().await {
-                Ok(reply) => match reply.json().await {
-                    Ok(value) => return Ok(Listing::Value(value)),
-                    Err(error) => error,
-                },
-                Err(error) if error.kind() == ErrorKind::CursorExpired => {
-                    return Ok(Listing::Forgotten(error, location));
-                }
-                Err(error) => return Err(error),
+            let reply = match self.call(call.clone()).await?.accepted().await {
+                Ok(reply) => reply,
+                Err(refusal) => return Ok(Err(refusal)),
             };
-            self.pause(attempt, broken).await?;
+            match reply.json().await {
+                Ok(value) => return Ok(Ok(value)),
+                Err(error) => self.pause(attempt, error).await?,
+            }
             attempt += 1;
         }
     }

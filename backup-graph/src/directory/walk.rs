@@ -12,9 +12,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize as _;
 
 use super::values::Listed;
-use super::{Drive, Owner, OwnerKind, Site, drives_url, is_absent, named, subsites_url};
+use super::{Drive, Owner, OwnerKind, Site, drives_url, is_absent, subsites_url};
 use crate::batch::{BatchReply, BatchRequest};
-use crate::client::GraphClient;
+use crate::client::{GraphClient, with_permission};
 use crate::limits::{BATCH_REQUESTS_MAX, BATCHES_AT_ONCE};
 use crate::wire::{ErrorEnvelope, Page};
 
@@ -200,7 +200,7 @@ async fn all<T: Listed>(client: &GraphClient, reply: &BatchReply) -> (Vec<T>, Re
     }
     let page: Page<T> = match reply.json() {
         Ok(page) => page,
-        Err(error) => return (Vec::new(), Err(named(error, T::PERMISSION))),
+        Err(error) => return (Vec::new(), Err(with_permission(error, T::PERMISSION))),
     };
     let mut all = page.value;
     let Some(next) = page.next_link else { return (all, Ok(())) };

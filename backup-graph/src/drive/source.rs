@@ -19,7 +19,7 @@ use super::extras::{Policy, Versions};
 use super::item_address;
 use super::wire::{SELECT, parse};
 use crate::batch::BatchRequest;
-use crate::client::{Call, GraphClient, Listing};
+use crate::client::{Call, GraphClient, Listing, with_permission};
 use crate::limits::{
     DOWNLOAD_URL_SECONDS_MAX, DOWNLOAD_URLS_MAX, MISSED_ITEMS_MAX, PAGES_MAX, PAGES_STANDING_MAX,
     RANGE_BYTES, RANGE_BYTES_MIN, RESETS_MAX,
@@ -30,6 +30,9 @@ use crate::wire::Page;
 /// that did not change.
 const PREFER: &str = "deltashowremovedasdeleted, deltatraversepermissiongaps, deltashowsharingchanges, \
                       hierarchicalsharing, deltaExcludeParent";
+
+/// The application permission with the fewest rights that shows a drive.
+const PERMISSION: &str = "Files.Read.All";
 
 /// One drive of a user, group or site.
 pub struct DriveSource {
@@ -243,7 +246,7 @@ impl<'a> Round<'a> {
             Err(error) if error.kind() == ErrorKind::InvalidArgument && self.pages == 1 && self.follows => {
                 return self.start_over(error, None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(with_permission(error, PERMISSION)),
         };
         self.take(page.value).await?;
         match (page.next_link, page.delta_link) {
