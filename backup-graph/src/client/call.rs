@@ -22,6 +22,7 @@ pub(crate) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) repeat: bool,
+    pub(super) present: bool,
     pub(super) inner: u64,
     pub(super) demand: Option<Demand>,
 }
@@ -50,6 +51,7 @@ impl Call {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             repeat: true,
+            present: false,
             inner: 0,
             demand: None,
         }
@@ -74,6 +76,13 @@ impl Call {
     /// Sends it again only where the service said that it did nothing; other failures are the caller's to judge.
     pub(crate) fn once(mut self) -> Self {
         self.repeat = false;
+        self
+    }
+
+    /// Is about what the service has just said is there: "not found" is believed only when it is said twice. What was made
+    /// a moment ago is not known everywhere in the service at once.
+    pub(crate) fn present(mut self) -> Self {
+        self.present = true;
         self
     }
 

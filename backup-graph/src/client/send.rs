@@ -128,7 +128,7 @@ impl GraphClient {
     async fn repeat(&self, call: Call, own: bool) -> Result<Reply> {
         let plan = self.plan(call, own);
         let mut attempt = 1;
-        let mut refreshed = false;
+        let (mut refreshed, mut doubted) = (false, false);
         loop {
             let (answer, token) = match self.attempt(&plan).await {
                 Attempt::Made(answer, token) => (answer, token),
@@ -146,6 +146,18 @@ impl GraphClient {
                         Some(token) if response.status() == StatusCode::UNAUTHORIZED && !refreshed => {
                             self.token_refused(&token, Some(response.headers()));
                             refreshed = true;
+                        }
+                        token
+                            if response.status() == StatusCode::NOT_FOUND
+                                && plan.call.present
+                                && !doubted =>
+                        {
+                            let Verdict::Wait { wait, .. } = self.judge(attempt, Answer::Broken) else {
+                                return Ok(Reply { response, attempt, token });
+                            };
+                            drop(response);
+                            self.sleep(wait, Cause::Backoff).await;
+                            doubted = true;
                         }
                         token => return Ok(Reply { response, attempt, token }),
                     }

@@ -1,6 +1,6 @@
 //! A drive as a restore target: folders, small files in one request, large ones by upload session.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,8 +34,17 @@ pub struct DriveSink {
     versions: bool,
     pub(super) permissions: bool,
     pub(super) fields: bool,
-    /// Folders whose times are still to be set, once nothing more is put into them.
-    open: Mutex<HashSet<Placed>>,
+    /// Folders that are being filled.
+    open: Mutex<HashMap<Placed, Open>>,
+}
+
+/// A folder that is being filled.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    /// It was made by this restore: nothing is in it that was not put by it.
+    new: bool,
+    /// Its times are still to be set, once nothing more is put into it.
+    times_due: bool,
 }
 
 /// A file that has been written.
@@ -65,6 +74,8 @@ pub(super) struct Target<'a> {
     pub(super) stream: &'a str,
     /// The file that gets it as its next version; without one, it is a new file.
     pub(super) onto: Option<&'a str>,
+    /// Whether the parent was made by this restore, so that nobody else has the name.
+    pub(super) alone: bool,
 }
 
 impl Target<'_> {
@@ -130,47 +141,47 @@ impl DriveSink {
         self
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, HashSet<Placed>> {
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<Placed, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn folder(&self, item: &Item, parent: &str, name: &str, conflict: Conflict) -> Result<Placement> {
-        let (id, action) = match self.make_folder(parent, name, Conflict::Skip).await? {
-            Ok(made) => (made.id, Action::Created),
+        let (made, action) = match self.make_folder(item, parent, name, Conflict::Skip).await? {
+            Ok(made) => (made, Action::Created),
             Err(repeated) => {
                 let found = self.look_up(parent, name).await?;
                 match (found, conflict) {
                     (Some(found), _) if found.is_container() => {
-                        let empty = found.folder.and_then(|folder| folder.child_count) == Some(0);
+                        let empty = found.folder.as_ref().and_then(|folder| folder.child_count) == Some(0);
                         let action = match conflict {
                             Conflict::Replace => Action::Replaced,
                             // The answer to an earlier attempt was lost: that one made it.
                             _ if repeated && empty => Action::Created,
                             _ => Action::Skipped,
                         };
-                        (found.id, action)
+                        (found, action)
                     }
                     // A file has the folder's name.
                     (Some(found), Conflict::Replace) if found.file.is_some() => {
                         self.client.delete(&item_address(&self.drive, &found.id)).await?;
-                        let made = self.make_folder(parent, name, Conflict::Skip).await?;
-                        (made.map_err(|_| name_taken(name))?.id, Action::Replaced)
+                        let made = self.make_folder(item, parent, name, Conflict::Skip).await?;
+                        (made.map_err(|_| name_taken(name))?, Action::Replaced)
                     }
                     (_, Conflict::KeepBoth) => {
-                        let made = self.make_folder(parent, name, Conflict::KeepBoth).await?;
-                        (made.map_err(|_| name_taken(name))?.id, Action::Renamed)
+                        let made = self.make_folder(item, parent, name, Conflict::KeepBoth).await?;
+                        (made.map_err(|_| name_taken(name))?, Action::Renamed)
                     }
                     _ => return Err(name_taken(name)),
                 }
             }
         };
-        let mut placement = Placement::new(id, action);
+        let times_due = !made.has_times(item.times);
+        let mut placement = Placement::new(made.id, action);
         if action == Action::Skipped {
             return Ok(placement);
         }
-        if FileSystemInfo::of(item.times).is_some() {
-            self.open().insert(placement.placed.clone());
-        }
+        let open = Open { new: action != Action::Replaced, times_due };
+        self.open().insert(placement.placed.clone(), open);
         for problem in self.dress(id_of(&placement.placed)?, item).await? {
             placement = placement.with_problem(problem);
         }
@@ -178,18 +189,25 @@ impl DriveSink {
     }
 
     /// The new folder, or, where the name is taken, whether that may be the work of an earlier attempt.
+    ///
+    /// Its times go along: they are the client's own, which only clients change, so what is put into it later leaves them
+    /// alone (Microsoft Graph, `fileSystemInfo`).
     async fn make_folder(
         &self,
+        item: &Item,
         parent: &str,
         name: &str,
         conflict: Conflict,
     ) -> Result<Result<DriveItem, bool>> {
-        let body =
+        let mut body =
             json!({ "name": name, "folder": {}, "@microsoft.graph.conflictBehavior": behavior(conflict) });
+        if let Some(info) = FileSystemInfo::of(item.times) {
+            body["fileSystemInfo"] = json!(info);
+        }
         let url = format!("{}/children", item_address(&self.drive, parent));
         let mut attempt = 1;
         loop {
-            let reply = self.client.call(Call::new(Method::POST, &url).json(&body)?).await?;
+            let reply = self.client.call(Call::new(Method::POST, &url).json(&body)?.present()).await?;
             if reply.status() == StatusCode::CONFLICT {
                 return Ok(Err(attempt > 1 || reply.attempt > 1));
             }
@@ -238,6 +256,7 @@ impl DriveSink {
         if size <= SMALL_FILE_BYTES_MAX.min(self.range_bytes as u64) {
             self.write_small(target, contents, size).await
         } else if target.conflict == Conflict::Skip
+            && !target.alone
             && self.look_up(target.parent, target.name).await?.is_some()
         {
             // The service would tell only once everything was sent.
@@ -300,6 +319,7 @@ impl DriveSink {
         let url = format!("{address}/content?{parameter}={}", behavior(target.conflict));
         let call = Call::new(Method::PUT, url);
         let call = call.bytes(Bytes::from(bytes), HeaderValue::from_static("application/octet-stream"));
+        let call = call.present();
         let mut attempt = 1;
         let (item, new) = loop {
             let reply = self.client.call(call.clone()).await?;
@@ -333,7 +353,8 @@ impl DriveSink {
     async fn set_times(&self, id: &str, item: &Item) -> Result<()> {
         let Some(info) = FileSystemInfo::of(item.times) else { return Ok(()) };
         let body = json!({ "fileSystemInfo": info });
-        self.client.patch::<Value>(&item_address(&self.drive, id), &body).await.map(drop)
+        let call = Call::new(Method::PATCH, item_address(&self.drive, id)).json(&body)?;
+        self.client.json::<Value>(call.present()).await.map(drop)
     }
 }
 
@@ -357,8 +378,10 @@ impl Sink for DriveSink {
         let placed = match item.kind {
             kind if kind.is_container() => self.folder(item, parent, name, place.conflict).await,
             ItemKind::FILE => {
+                let alone =
+                    place.parent.is_some_and(|parent| self.open().get(parent).is_some_and(|open| open.new));
                 let (conflict, stream) = (place.conflict, Stream::CONTENT);
-                let target = Target { parent, name, conflict, item, stream, onto: None };
+                let target = Target { parent, name, conflict, item, stream, onto: None, alone };
                 self.file(target, contents).await
             }
             kind => Err(Error::new(ErrorKind::Unsupported, format!("a drive cannot hold a {kind}"))),
@@ -367,7 +390,8 @@ impl Sink for DriveSink {
     }
 
     async fn close(&self, item: &Item, placed: &Placed) -> Result<()> {
-        if !self.open().remove(placed) {
+        let open = self.open().remove(placed).unwrap_or_default();
+        if !open.times_due {
             return Ok(());
         }
         self.set_times(id_of(placed)?, item).await

@@ -100,7 +100,8 @@ impl DriveSink {
             item["fileSystemInfo"] = json!(info);
         }
         let address = target.address(&self.drive);
-        self.client.post(&format!("{address}/createUploadSession"), &json!({ "item": item })).await
+        let call = Call::new(Method::POST, format!("{address}/createUploadSession"));
+        self.client.json(call.json(&json!({ "item": item }))?.present()).await
     }
 
     async fn send(&self, url: &str, stream: &str, contents: &dyn Contents, total: u64) -> Result<End> {

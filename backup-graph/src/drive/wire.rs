@@ -186,6 +186,15 @@ impl DriveItem {
         )
     }
 
+    /// Whether the item has these times, as exactly as the service keeps them.
+    pub(super) fn has_times(&self, wanted: Times) -> bool {
+        let own = self.times();
+        let same = |wanted: Option<Timestamp>, own: Option<Timestamp>| {
+            wanted.is_none_or(|wanted| own.is_some_and(|own| own.seconds() == wanted.seconds()))
+        };
+        same(wanted.created, own.created) && same(wanted.modified, own.modified)
+    }
+
     fn into_item(mut self) -> Result<Item> {
         let parent = self.parent_reference.take().and_then(|parent| parent.id);
         let parent = if self.root.is_some() { None } else { parent.map(ItemId::from) };

@@ -154,7 +154,8 @@ pub(super) fn create_folder(tenant: &mut Tenant, call: &Call<'_>) -> Answered {
     let name = body["name"].as_str().filter(|_| body["folder"].is_object() || package.is_some());
     let name = checked(name.ok_or_else(|| Refusal::invalid("A name and a folder facet are needed."))?)?;
     let behavior = behavior(body["@microsoft.graph.conflictBehavior"].as_str(), Behavior::Fail)?;
-    let (created, modified) = times(&body);
+    let (created, modified) =
+        if tenant.rules.take_times_of_new_folders { times(&body) } else { (None, None) };
     let target = call.drive_mut(tenant)?;
     let made = target.create(&parent, name, None, behavior, call.stamp());
     let (id, _) = made.map_err(|_| Refusal::name_taken())?;

@@ -108,6 +108,8 @@ pub struct Rules {
     pub list_subsites: bool,
     /// Whether a user without a drive is answered 403 instead of 404. Default no.
     pub forbid_missing_drives: bool,
+    /// Whether a folder that is made takes the times (`fileSystemInfo`) that come with it. Default yes.
+    pub take_times_of_new_folders: bool,
     /// What an application may use before it is throttled, as the service counts it. Default none: no throttling.
     pub resource_units: Option<Budget>,
     /// Whether pre-authenticated addresses of downloads refuse requests that bring a token, as the documentation warns
@@ -138,6 +140,7 @@ impl Default for Rules {
             external_sharing: true,
             list_subsites: false,
             forbid_missing_drives: false,
+            take_times_of_new_folders: true,
             resource_units: None,
             refuse_tokens_at_content_host: true,
             refuse_tokens_at_uploads: true,

@@ -263,7 +263,7 @@ async fn try_restores(conflict: Conflict) {
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     let order = whole.simulation.counters().order;
     assert!(
-        order.len() > 30 && order.contains(&Route::UploadRange) && order.contains(&Route::Share),
+        order.len() >= 30 && order.contains(&Route::UploadRange) && order.contains(&Route::Share),
         "{order:?}"
     );
     let paths: BTreeSet<String> =

@@ -4,7 +4,7 @@ use backup_core::{Action, Conflict, ErrorKind, Item, ItemKind, Place, Sink as _,
 use backup_graph::sim::{Fault, Route};
 use backup_graph::{DriveSink, QuickXorHash};
 
-use crate::office::{InMemory, Office, copy, listen, run, seconds};
+use crate::office::{InMemory, Office, copy, listen, newest, repository, run, seconds};
 
 fn file(name: &str, content: &[u8]) -> (Item, InMemory) {
     let mut item = Item::new("some id", Some("some folder".into()), name, ItemKind::FILE);
@@ -247,5 +247,132 @@ fn a_restore_can_go_into_a_folder() {
             .simulation
             .with(|tenant| tenant.fingerprint_below(&drive, "Restored/2026 & more").unwrap());
         assert_eq!(below, office.fingerprint(&office.drive));
+    });
+}
+
+#[test]
+fn items_may_be_put_at_the_same_time_once_their_folder_is_there() {
+    run(async {
+        let office = Office::empty();
+        let (drive, sink) = office.new_drive("restored@contoso.example");
+        let sink = sink.with_range_bytes(320 << 10);
+        let contents = InMemory(Vec::new());
+        let folder = |name: &str| Item::new(name, Some("root".into()), name, ItemKind::FOLDER);
+        let (one, two) = (folder("one"), folder("two"));
+        let place = |parent| Place::new(parent, Conflict::Skip, None);
+        let made = [
+            sink.put(&one, place(None), &contents).await.unwrap().placed,
+            sink.put(&two, place(None), &contents).await.unwrap().placed,
+        ];
+        let files: Vec<_> = (0..40usize)
+            .map(|number| {
+                file(&format!("{number}.bin"), &large([0, 10, 400_000, 700_000][number % 4] + number))
+            })
+            .collect();
+        // Some requests are refused, some answers lost.
+        office
+            .simulation
+            .script(|faults| faults.sometimes(3, 40, Fault::LoseAnswer).sometimes(3, 40, Fault::Status(503)));
+        let puts = files
+            .iter()
+            .enumerate()
+            .map(|(number, (item, contents))| sink.put(item, place(made.get(number % 2)), contents));
+        let placed = futures_util::future::join_all(puts).await;
+        for (item, placed) in [&one, &two].into_iter().zip(&made) {
+            sink.close(item, placed).await.unwrap();
+        }
+        assert!(office.simulation.counters().faults > 5, "{:?}", office.simulation.counters());
+        let mut ids = std::collections::BTreeSet::new();
+        for placed in placed {
+            let placed = placed.unwrap();
+            assert_eq!(placed.action, Action::Created);
+            assert!(ids.insert(placed.placed.as_bytes().to_vec()), "placed twice");
+        }
+        for (number, (_, contents)) in files.iter().enumerate() {
+            let path = format!("{}/{number}.bin", ["one", "two"][number % 2]);
+            let there = office.simulation.with(|tenant| tenant.read_file(&drive, &path).unwrap());
+            assert!(there == contents.0, "{path}");
+        }
+        assert_eq!(office.simulation.with(|tenant| tenant.paths(&drive).unwrap().len()), 42, "no duplicates");
+    });
+}
+
+#[test]
+fn of_names_that_differ_only_in_capitals_one_is_kept_also_at_the_same_time() {
+    run(async {
+        let office = Office::empty();
+        let (drive, sink) = office.new_drive("restored@contoso.example");
+        let sink = sink.with_range_bytes(320 << 10);
+        let folder = Item::new("f", Some("root".into()), "f", ItemKind::FOLDER);
+        let place = |parent| Place::new(parent, Conflict::Skip, None);
+        let made = sink.put(&folder, place(None), &InMemory(Vec::new())).await.unwrap().placed;
+        for length in [10, 500_000] {
+            let names = [format!("{length}.bin"), format!("{length}.BIN")];
+            let files = names.map(|name| file(&name, &large(length + usize::from(name.ends_with('N')))));
+            let puts = files.iter().map(|(item, contents)| sink.put(item, place(Some(&made)), contents));
+            let mut actions: Vec<_> = futures_util::future::join_all(puts)
+                .await
+                .into_iter()
+                .map(|placed| format!("{:?}", placed.unwrap().action))
+                .collect();
+            actions.sort();
+            assert_eq!(actions, ["Created", "Skipped"], "{length}");
+        }
+        assert_eq!(office.simulation.with(|tenant| tenant.files(&drive).unwrap().len()), 2);
+    });
+}
+
+#[test]
+fn not_found_is_believed_only_when_it_is_said_twice() {
+    run(async {
+        for (route, times) in [
+            (Route::PutContent, 1),
+            (Route::PutContent, 2),
+            (Route::CreateFolder, 1),
+            (Route::CreateFolder, 2),
+        ] {
+            let office = Office::empty();
+            office.write("folder/small.txt", *b"small");
+            let repository = repository().await;
+            repository.backup(&office.source()).run().await.unwrap();
+            let (drive, sink) = office.new_drive("restored@contoso.example");
+            office.simulation.script(|faults| {
+                for nth in 1..=times {
+                    faults.on(route, nth, Fault::Status(404));
+                }
+                faults
+            });
+            let report = repository.restore(newest(&repository), &sink).run().await.unwrap();
+            let named: Vec<_> = report.problems.iter().map(|problem| problem.error.kind()).collect();
+            if times == 2 {
+                assert!(named.contains(&ErrorKind::NotFound), "{route:?}: {:?}", report.problems);
+                let report = repository.restore(newest(&repository), &sink).run().await.unwrap();
+                assert!(report.problems.is_empty(), "{route:?}: {:?}", report.problems);
+            } else {
+                assert_eq!(named, [], "{route:?}");
+            }
+            assert_eq!(office.fingerprint(&drive), office.fingerprint(&office.drive), "{route:?}, {times}");
+        }
+    });
+}
+
+#[test]
+fn a_service_that_does_not_take_times_along_with_a_new_folder_is_told_them_afterwards() {
+    run(async {
+        let office = Office::empty();
+        office.write("folder/file.txt", *b"text");
+        office.tenant(|tenant, drive| {
+            let time = |text| Timestamp::parse_rfc3339(text).unwrap();
+            let (made, changed) = (time("2019-05-06T07:08:09Z"), time("2020-02-03T04:05:06Z"));
+            tenant.set_times(drive, "folder", made, changed).unwrap();
+            tenant.rules_mut().take_times_of_new_folders = false;
+        });
+        let repository = repository().await;
+        repository.backup(&office.source()).run().await.unwrap();
+        let (drive, sink) = office.new_drive("restored@contoso.example");
+        office.simulation.reset_counters();
+        repository.restore(newest(&repository), &sink).run().await.unwrap();
+        assert_eq!(office.fingerprint(&drive), office.fingerprint(&office.drive));
+        assert_eq!(office.simulation.counters().total(), 4, "the folder, the file, and the times of both");
     });
 }
