@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use backup_core::{Error, ErrorKind, Item, Result};
+use backup_core::{Error, ErrorKind, Item, Result, Timestamp};
+use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::item_address;
 use super::sink::DriveSink;
 use super::wire::{FIELDS, INHERITS, PERMISSIONS, json_of};
+use crate::client::Call;
 
 /// Columns that the service writes itself and refuses from others; those that begin with `_` or `@` besides.
 const OWN_COLUMNS: [&str; 22] = [
@@ -50,9 +52,14 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(permissions: &[Value]) -> Self {
+    /// What has ended by `now` gives nothing to anybody, and giving it again without its end would.
+    fn of(permissions: &[Value], now: Timestamp) -> Self {
         let mut plan = Self::default();
-        permissions.iter().for_each(|permission| plan.add(permission));
+        let has_ended = |permission: &&Value| {
+            let end = permission["expirationDateTime"].as_str().and_then(Timestamp::parse_rfc3339);
+            end.is_some_and(|end| end <= now)
+        };
+        permissions.iter().filter(|permission| !has_ended(permission)).for_each(|one| plan.add(one));
         plan
     }
 
@@ -123,7 +130,8 @@ impl DriveSink {
             && let Some(permissions) = item.details.get(PERMISSIONS)
         {
             let permissions = json_of(permissions);
-            let plan = Plan::of(permissions.as_array().map(Vec::as_slice).unwrap_or_default());
+            let permissions = permissions.as_array().map(Vec::as_slice).unwrap_or_default();
+            let plan = Plan::of(permissions, self.client.now());
             // The first permission of its own parts an item from its container's, if they were parted.
             let retain = item.details.get(INHERITS).is_none_or(|inherits| json_of(inherits) == true);
             problems.extend(self.carry_out(id, plan, retain).await?);
@@ -134,7 +142,7 @@ impl DriveSink {
             let fields = own_fields(json_of(fields));
             if !fields.is_empty() {
                 let url = format!("{}/listItem/fields", item_address(&self.drive, id));
-                let done = self.client.patch::<Value>(&url, &fields).await.map(drop);
+                let done = self.tell(Method::PATCH, &url, &Value::Object(fields)).await;
                 problems.extend(forgive("columns", done)?);
             }
         }
@@ -154,13 +162,13 @@ impl DriveSink {
             if let Some(expires) = expires {
                 body["expirationDateTime"] = expires.into();
             }
-            let done = self.client.post::<Value>(&format!("{address}/invite"), &body).await.map(drop);
+            let done = self.tell(Method::POST, &format!("{address}/invite"), &body).await;
             let failed = forgive("permissions", done)?;
             if failed.is_some() && recipients.len() > 1 {
                 // One unknown person makes the service refuse all of them.
                 for recipient in recipients {
                     body["recipients"] = json!([recipient]);
-                    let done = self.client.post::<Value>(&format!("{address}/invite"), &body).await.map(drop);
+                    let done = self.tell(Method::POST, &format!("{address}/invite"), &body).await;
                     problems.extend(forgive("permissions", done)?);
                 }
             } else {
@@ -169,10 +177,15 @@ impl DriveSink {
         }
         for mut link in plan.links {
             link["retainInheritedPermissions"] = retain.into();
-            let done = self.client.post::<Value>(&format!("{address}/createLink"), &link).await.map(drop);
+            let done = self.tell(Method::POST, &format!("{address}/createLink"), &link).await;
             problems.extend(forgive("a sharing link", done)?);
         }
         Ok(problems)
+    }
+
+    /// Says something about an item that was just written.
+    async fn tell(&self, method: Method, url: &str, body: &Value) -> Result<()> {
+        self.client.json::<Value>(Call::new(method, url).json(body)?.present()).await.map(drop)
     }
 }
 
@@ -211,10 +224,14 @@ fn own_fields(fields: Value) -> Map<String, Value> {
 mod tests {
     use super::*;
 
+    fn plan(permissions: &[Value]) -> Plan {
+        Plan::of(permissions, Timestamp::new(1_800_000_000, 0))
+    }
+
     #[test]
     fn people_with_the_same_roles_are_invited_together_and_owners_not_at_all() {
         let person = |email: &str, role: &str| json!({ "roles": [role], "grantedToV2": { "user": { "email": email, "id": "1" } } });
-        let plan = Plan::of(&[
+        let plan = plan(&[
             person("ada@x", "read"),
             person("bob@x", "read"),
             person("bob@x", "read"),
@@ -229,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_given_back_is_named() {
-        let plan = Plan::of(&[
+        let plan = plan(&[
             json!({ "roles": ["read"], "grantedToV2": { "siteGroup": { "displayName": "Members" } } }),
             json!({ "roles": [], "grantedToV2": { "user": { "email": "a@x" } } }),
             json!({ "roles": ["read"], "link": { "type": "view", "scope": "anonymous" }, "hasPassword": true }),
@@ -241,9 +258,10 @@ mod tests {
 
     #[test]
     fn links_keep_type_scope_and_end_and_those_for_people_become_invitations() {
-        let plan = Plan::of(&[
+        let plan = plan(&[
             json!({ "link": { "type": "view", "scope": "anonymous" }, "expirationDateTime": "2030-01-01T00:00:00Z" }),
             json!({ "link": { "type": "edit", "scope": "organization" } }),
+            json!({ "link": { "type": "edit", "scope": "anonymous" }, "expirationDateTime": "2027-01-15T08:00:00Z" }),
             json!({ "link": { "type": "edit", "scope": "users" }, "grantedToIdentitiesV2": [{ "user": { "email": "ada@x" } }] }),
         ]);
         assert_eq!(

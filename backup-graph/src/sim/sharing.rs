@@ -23,6 +23,8 @@ pub(super) struct Grant {
 pub(super) enum What {
     /// To somebody directly.
     Direct(Identity),
+    /// To somebody whom the service does not name any more.
+    Nobody,
     /// To whoever has the address, or to those whom it was given.
     Link { kind: String, scope: String, password: bool, people: Vec<Identity> },
 }
@@ -36,6 +38,7 @@ impl Grant {
         };
         let mut line = match &self.what {
             What::Direct(identity) => who(identity),
+            What::Nobody => "nobody".to_owned(),
             What::Link { kind, scope, password, people } => {
                 let password = if *password { " with password" } else { "" };
                 let mut people: Vec<String> = people.iter().map(who).collect();
@@ -74,6 +77,7 @@ pub(super) fn permission(tenant: &Tenant, drive: &Drive, grant: &Grant, from: Op
             body["grantedToV2"] = identity.to_json();
             body["grantedTo"] = identity.to_json();
         }
+        What::Nobody => {}
         What::Link { kind, scope, password, people } => {
             let address = format!("{}/:x:/g/{}", tenant.hosts.content, encode_segment(&grant.id));
             body["link"] =
@@ -109,7 +113,7 @@ pub(super) fn facet(drive: &Drive, node: &Node, hierarchical: bool) -> Option<Va
             .collect(),
     };
     let scope = others.iter().map(|grant| match &grant.what {
-        What::Direct(_) => "users",
+        What::Direct(_) | What::Nobody => "users",
         What::Link { scope, .. } => scope.as_str(),
     });
     let widest = scope.max_by_key(|scope| match *scope {
@@ -154,6 +158,14 @@ impl Tenant {
         let id = self.rng.below(1_000).to_string();
         let group = Identity { kind: "siteGroup", id, name: name.to_owned(), email: String::new() };
         self.add_permission(drive, path, roles, None, What::Direct(group))
+    }
+
+    /// A permission that does not say whose it is, as the service lists some whose account is gone.
+    ///
+    /// # Errors
+    /// As for [`grant`](Self::grant).
+    pub fn grant_nobody(&mut self, drive: &str, path: &str, roles: &[&str]) -> Result<String> {
+        self.add_permission(drive, path, roles, None, What::Nobody)
     }
 
     /// Makes a sharing link: `kind` is `view` or `edit`, `scope` is `anonymous`, `organization` or `users`; `people` are

@@ -25,6 +25,7 @@ mod office;
 mod refused;
 mod restore;
 mod roles;
+mod sharing;
 #[cfg(feature = "certificate")]
 mod sign_in;
 mod throttle;
