@@ -22,7 +22,7 @@ use super::Secret;
 use crate::client::{Origin, encode_segment};
 use crate::limits::{ISSUER_ANSWER_BYTES_MAX, TOKEN_SCOPES_MAX};
 use crate::throttle::asked_wait;
-use crate::transport::{Timer, Transport, collect, later};
+use crate::transport::{Timer, Transport, between, collect, later};
 
 /// A token is renewed this long before it expires, so that none expires on its way.
 const RENEW_BEFORE: Duration = Duration::from_secs(120);
@@ -38,6 +38,8 @@ pub(super) struct Issuer {
     transport: Arc<dyn Transport>,
     timer: Arc<dyn Timer>,
     shelf: Mutex<BTreeMap<String, Slot>>,
+    /// Until when the issuer asked to be left alone.
+    closed_until: Mutex<Option<Timestamp>>,
 }
 
 /// What is known of one scope.
@@ -87,7 +89,15 @@ impl Issuer {
         timer: Arc<dyn Timer>,
     ) -> Arc<Self> {
         let authority = authority.trim_end_matches('/').to_owned();
-        Arc::new(Self { authority, tenant, client_id, transport, timer, shelf: Mutex::default() })
+        Arc::new(Self {
+            authority,
+            tenant,
+            client_id,
+            transport,
+            timer,
+            shelf: Mutex::default(),
+            closed_until: Mutex::default(),
+        })
     }
 
     #[cfg(feature = "certificate")]
@@ -139,6 +149,10 @@ impl Issuer {
         if let Some(asking) = under_way.filter(|asking| asking.peek().is_none()) {
             return Ok(Err(asking));
         }
+        if let Some(until) = self.closed_until().filter(|until| now < *until) {
+            let error = Error::new(ErrorKind::Throttled, "the issuer asked not to be called for a while");
+            return Err(error.with_retry_after(between(now, until)));
+        }
         let challenge = slot.claims.clone();
         let claims = claims(continuous, challenge.as_deref());
         let request = self.request(scope, claims.as_deref(), &proof(self)?)?;
@@ -170,7 +184,12 @@ impl Issuer {
         let (parts, body) = response.into_parts();
         let body = Zeroizing::new(collect(body, ISSUER_ANSWER_BYTES_MAX).await?.to_vec());
         if parts.status != StatusCode::OK {
-            return Err(refusal(self.timer.now(), parts.status, &parts.headers, &body));
+            let now = self.timer.now();
+            let error = refusal(now, parts.status, &parts.headers, &body);
+            if let Some(wait) = error.retry_after() {
+                *self.closed_until() = Some(later(now, wait));
+            }
+            return Err(error);
         }
         let issued: Issued = serde_json::from_slice(&body).map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the issuer's answer is no token").with_source(error)
@@ -206,6 +225,10 @@ impl Issuer {
 
     fn shelf(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed_until(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.closed_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names the fields that are no secret.

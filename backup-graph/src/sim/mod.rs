@@ -78,6 +78,8 @@ struct World {
     counters: Counters,
     /// Until when requests are refused.
     window: Option<Timestamp>,
+    /// The same of the issuer of tokens, which is a service of its own.
+    token_window: Option<Timestamp>,
     /// Entries of a listing that come late.
     held: Vec<serde_json::Value>,
 }
@@ -100,6 +102,7 @@ impl Simulation {
             faults: Faults::new(),
             counters: Counters::default(),
             window: None,
+            token_window: None,
             held: Vec::new(),
         };
         Self { world: Arc::new(Mutex::new(world)) }
@@ -160,7 +163,7 @@ impl World {
         if with_token && route::is_content_host(&self.tenant.hosts, request) {
             self.counters.leaked_tokens += 1;
         }
-        if let Some(until) = self.window.filter(|until| now < *until && route != Route::Token) {
+        if let Some(until) = self.window_of(route).filter(|until| now < *until) {
             // Of a window that began within the batch its client could not know.
             self.counters.inside_window += u64::from(!inside);
             return self.throttled(route, now, crate::transport::between(now, until), false);
@@ -244,13 +247,15 @@ impl World {
         // Whole seconds are all that the header can say; the window is never longer than what was said.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let until = crate::transport::later(now, Duration::from_secs(seconds));
-        // The issuer of tokens is a service of its own.
-        if route != Route::Token {
-            self.window = self.window.max(Some(crate::transport::later(now, wait)));
-        }
+        let window = self.window_of(route);
+        *window = (*window).max(Some(crate::transport::later(now, wait)));
         let text = if as_date { http_date(until) } else { seconds.to_string() };
         let refusal = Refusal::new(429, "activityLimitReached", "Too many requests. Try again later.");
         self.refuse(refusal.with_header(header::RETRY_AFTER, &text))
+    }
+
+    fn window_of(&mut self, route: Route) -> &mut Option<Timestamp> {
+        if route == Route::Token { &mut self.token_window } else { &mut self.window }
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Delivery {
