@@ -4,6 +4,8 @@
 //! Gear hashes are linear in their table, so an observer who sees chunk lengths could still solve for it (eprint
 //! 2025/558): that is why frames hide the lengths. Push bytes in pieces of any size; equal streams give equal chunks.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::{MASKS, cut_gear};
 
@@ -94,13 +96,13 @@ impl std::fmt::Debug for Gear {
 
 /// Cuts one stream. Holds at most `max` bytes and what was pushed last.
 #[derive(Debug)]
-pub(crate) struct Chunker<'a> {
-    gear: &'a Gear,
+pub(crate) struct Chunker {
+    gear: Arc<Gear>,
     pending: BytesMut,
 }
 
-impl<'a> Chunker<'a> {
-    pub(crate) fn new(gear: &'a Gear) -> Self {
+impl Chunker {
+    pub(crate) fn new(gear: Arc<Gear>) -> Self {
         Self { gear, pending: BytesMut::new() }
     }
 
@@ -121,7 +123,7 @@ impl<'a> Chunker<'a> {
     }
 
     /// The stream has ended: hands out the rest.
-    pub(crate) fn finish(mut self, out: &mut Vec<Bytes>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<Bytes>) {
         while !self.pending.is_empty() {
             self.split(out);
         }
@@ -147,8 +149,12 @@ mod tests {
         bytes
     }
 
-    fn cut_in_pieces(gear: &Gear, bytes: &[u8], piece: usize) -> Vec<Bytes> {
-        let (mut chunker, mut out) = (Chunker::new(gear), Vec::new());
+    fn gear_of(key: u8, sizes: ChunkSizes) -> Arc<Gear> {
+        Arc::new(Gear::new(&Secret::new([key; 32]), sizes).unwrap())
+    }
+
+    fn cut_in_pieces(gear: &Arc<Gear>, bytes: &[u8], piece: usize) -> Vec<Bytes> {
+        let (mut chunker, mut out) = (Chunker::new(Arc::clone(gear)), Vec::new());
         for piece in bytes.chunks(piece.max(1)) {
             chunker.push(Bytes::copy_from_slice(piece), &mut out);
         }
@@ -159,11 +165,11 @@ mod tests {
     /// Golden cut points: a change of these ends deduplication with every repository that exists.
     #[test]
     fn cut_points_are_what_they_always_were() {
-        let gear = Gear::new(&Secret::new([1; 32]), ChunkSizes::DEFAULT).unwrap();
+        let gear = gear_of(1, ChunkSizes::DEFAULT);
         let lens: Vec<usize> =
             cut_in_pieces(&gear, &noise(4 << 20, 1), 1 << 20).iter().map(Bytes::len).collect();
         assert_eq!(lens, GOLDEN_DEFAULT);
-        let gear = Gear::new(&Secret::new([2; 32]), SMALL).unwrap();
+        let gear = gear_of(2, SMALL);
         let lens: Vec<usize> = cut_in_pieces(&gear, &noise(3000, 2), 100).iter().map(Bytes::len).collect();
         assert_eq!(lens, GOLDEN_SMALL);
     }
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn another_key_cuts_elsewhere() {
         let data = noise(200_000, 3);
-        let cuts = |key: u8| cut_in_pieces(&Gear::new(&Secret::new([key; 32]), SMALL).unwrap(), &data, 4096);
+        let cuts = |key: u8| cut_in_pieces(&gear_of(key, SMALL), &data, 4096);
         let ends = |chunks: &[Bytes]| {
             chunks
                 .iter()
@@ -192,7 +198,7 @@ mod tests {
         fn chunks_join_to_the_stream_within_bounds_whatever_the_pieces(
             len in 0usize..20_000, seed: u8, piece in 1usize..5_000,
         ) {
-            let gear = Gear::new(&Secret::new([9; 32]), SMALL).unwrap();
+            let gear = gear_of(9, SMALL);
             let data = noise(len, seed);
             let chunks = cut_in_pieces(&gear, &data, piece);
             prop_assert_eq!(chunks.concat(), data.clone());
@@ -203,7 +209,7 @@ mod tests {
 
         #[test]
         fn an_insertion_changes_few_chunks(at in 0usize..50_000, seed: u8) {
-            let gear = Gear::new(&Secret::new([9; 32]), SMALL).unwrap();
+            let gear = gear_of(9, SMALL);
             let data = noise(50_000, seed);
             let mut edited = data.clone();
             edited.insert(at, 0xaa);

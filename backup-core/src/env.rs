@@ -23,7 +23,9 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]) -> Result<()>;
 }
 
-/// Runs CPU work. The engine hands over jobs of about a millisecond to 50 ms and never blocks a job on another one.
+/// Runs what would hold up an async thread: computing, and reads of a source that block (see
+/// [`Source::open_blocking`](crate::Source::open_blocking)). The engine hands over jobs of about a millisecond to 50 ms and never blocks a
+/// job on another one.
 pub trait Workers: Send + Sync {
     /// Runs the job soon, on any thread, also on this one.
     fn spawn(&self, job: Box<dyn FnOnce() + Send>);
@@ -51,11 +53,7 @@ impl Env {
     #[cfg(feature = "system")]
     #[must_use]
     pub fn system() -> Self {
-        Self::new(
-            Arc::new(system::SystemClock),
-            Arc::new(system::SystemEntropy),
-            Arc::new(system::ThreadPool::default()),
-        )
+        Self::new(Arc::new(system::SystemClock), Arc::new(system::SystemEntropy), Arc::new(system::pool()))
     }
 
     /// This environment with other workers.
@@ -79,6 +77,11 @@ impl Env {
         self.workers.parallelism().max(1)
     }
 
+    /// Runs `job` on a worker.
+    pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        self.workers.spawn(Box::new(job));
+    }
+
     /// Runs `job` on a worker and resolves to its result.
     pub(crate) fn run<T, F>(&self, job: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
@@ -86,10 +89,10 @@ impl Env {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (sender, receiver) = futures_channel::oneshot::channel();
-        self.workers.spawn(Box::new(move || {
+        self.spawn(move || {
             // A receiver that is gone means that the operation was dropped: the result is not wanted any more.
             let _ = sender.send(job());
-        }));
+        });
         async move { receiver.await.unwrap_or_else(|_| Err(Error::bug("a worker dropped its job"))) }
     }
 }
@@ -125,10 +128,9 @@ impl Workers for InlineWorkers {
 
 #[cfg(feature = "system")]
 mod system {
-    use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-
     use super::{Clock, Entropy, Error, Result, Timestamp, Workers};
     use crate::error::ErrorKind;
+    use crate::threads::{ThreadPool, cores};
 
     pub(super) struct SystemClock;
 
@@ -148,50 +150,17 @@ mod system {
         }
     }
 
-    type Job = Box<dyn FnOnce() + Send>;
-
-    /// Plain threads that share one queue. Jobs are coarse, so one lock per job is no cost.
-    #[derive(Default)]
-    pub(super) struct ThreadPool {
-        queue: OnceLock<mpsc::Sender<Job>>,
-    }
-
-    impl ThreadPool {
-        fn start() -> mpsc::Sender<Job> {
-            let (sender, receiver) = mpsc::channel::<Job>();
-            let receiver = Arc::new(Mutex::new(receiver));
-            for number in 0..parallelism() {
-                let receiver = Arc::clone(&receiver);
-                // A thread that cannot start is made up for by the others; with none, `spawn` below runs jobs inline.
-                let _ =
-                    std::thread::Builder::new().name(format!("backup-worker-{number}")).spawn(move || {
-                        loop {
-                            let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                            match job {
-                                // A panicking job drops its result sender, which its owner sees as an error.
-                                Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
-                                Err(_) => return,
-                            }
-                        }
-                    });
-            }
-            sender
-        }
+    pub(super) fn pool() -> ThreadPool {
+        ThreadPool::new("backup-worker", cores())
     }
 
     impl Workers for ThreadPool {
-        fn spawn(&self, job: Job) {
-            if let Err(mpsc::SendError(job)) = self.queue.get_or_init(Self::start).send(job) {
-                job();
-            }
+        fn spawn(&self, job: Box<dyn FnOnce() + Send>) {
+            self.spawn(job);
         }
 
         fn parallelism(&self) -> usize {
-            parallelism()
+            cores()
         }
-    }
-
-    fn parallelism() -> usize {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
 }

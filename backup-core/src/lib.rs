@@ -76,6 +76,8 @@ mod source;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(feature = "system")]
+mod threads;
 mod time;
 mod tree;
 
@@ -95,8 +97,8 @@ pub use repo::{
     VerifyRun,
 };
 pub use secret::{Credential, Passphrase, Secret};
-pub use sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
-pub use source::{Change, Content, Problem, Source};
+pub use sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
+pub use source::{BlockingContent, Change, Content, Problem, Source};
 pub use store::{Created, Entry, Key, Store};
 pub use time::Timestamp;
 

@@ -4,11 +4,13 @@
 //! (`openat`, `O_NOFOLLOW`). So a link that somebody plants into the tree while it is walked or restored leads nowhere,
 //! and paths may be longer than the system's limit.
 //!
-//! Both block the calling thread in ordinary system calls: polling them is disk work. Give them a thread that may wait.
+//! System calls are made on threads of their own, at most eight for all folders of a process, which start with the first use:
+//! polling never waits for a disk.
 //!
 //! Not kept: extended attributes, access control lists, access times, device files, sockets and pipes. Windows is out
 //! of scope: names, owners and links are different things there.
 
+mod ahead;
 mod dirs;
 mod place;
 mod read;

@@ -23,6 +23,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Temporary {
     dir: Arc<OwnedFd>,
     name: Vec<u8>,
+    /// It has been renamed for certain, so nothing is left to remove.
+    renamed: bool,
 }
 
 impl Temporary {
@@ -35,7 +37,7 @@ impl Temporary {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let name = format!(".restoring-{}-{number}", std::process::id()).into_bytes();
             match make(dir, &name) {
-                Ok(made) => return Ok((Self { dir: Arc::clone(dir), name }, made)),
+                Ok(made) => return Ok((Self { dir: Arc::clone(dir), name, renamed: false }, made)),
                 // Left behind by a restore that crashed.
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -54,7 +56,12 @@ impl Temporary {
     }
 
     /// Brings it under `name`, or what the policy makes of it. Returns the name and what was done.
-    pub(super) fn publish(self, name: &[u8], conflict: Conflict, path: &[u8]) -> Result<(Vec<u8>, Action)> {
+    pub(super) fn publish(
+        mut self,
+        name: &[u8],
+        conflict: Conflict,
+        path: &[u8],
+    ) -> Result<(Vec<u8>, Action)> {
         let wrong = |errno| failed("cannot bring the file into place", path, errno);
         match self.rename_to_free(name) {
             Ok(()) => return Ok((name.to_vec(), Action::Created)),
@@ -102,14 +109,17 @@ impl Temporary {
     }
 
     /// Renames without replacing anything.
-    fn rename_to_free(&self, name: &[u8]) -> Result<(), Errno> {
+    fn rename_to_free(&mut self, name: &[u8]) -> Result<(), Errno> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use rustix::fs::RenameFlags;
             match rustix::fs::renameat_with(&self.dir, &*self.name, &self.dir, name, RenameFlags::NOREPLACE) {
                 // File systems without this flag take the long way.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-                done => return done,
+                done => {
+                    self.renamed = done.is_ok();
+                    return done;
+                }
             }
         }
         match rustix::fs::linkat(&self.dir, &*self.name, &self.dir, name, AtFlags::empty()) {
@@ -128,7 +138,10 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Usually renamed by now. Not so where two links to one file were renamed over each other: that does nothing.
+        if self.renamed {
+            return;
+        }
+        // Often renamed all the same. Not so where two links to one file were renamed over each other: that does nothing.
         let _ = rustix::fs::unlinkat(&self.dir, &*self.name, AtFlags::empty());
     }
 }

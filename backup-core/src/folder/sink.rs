@@ -1,24 +1,31 @@
 //! A folder as a place for restored items.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dirs::{Dirs, LIST};
 use super::place::{NAMES_MAX, Temporary, look};
-use super::write::{is_sparse, mode, mode_of, set_attributes, set_link_attributes, write};
-use super::{Meta, attribute, check_name, failed, join, show, split};
+use super::write::{Writer, mode, mode_of, set_attributes, set_link_attributes};
+use super::{Meta, ahead, attribute, check_name, failed, join, show, split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Item, ItemKind, Stream};
 use crate::memory::restored_name;
-use crate::sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
+use crate::sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
+use crate::source::Content;
 
+/// Items that are put at once: some batches of small files for each of a few workers.
+const CONCURRENCY: usize = 256;
+/// Files below this length, in bytes, are written in one go.
+const SMALL_FILE_BYTES: usize = 1 << 20;
 /// Mode of a file or folder that is not finished, where its own is known: nobody else may look inside meanwhile.
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -35,6 +42,12 @@ const PRIVATE_FOLDER: u32 = 0o700;
 /// many small files would take longer than writing them. (On systems other than Linux it starts the flush only.)
 #[derive(Debug)]
 pub struct FolderSink {
+    target: Arc<Target>,
+}
+
+/// What the sink and the threads that write for it share.
+#[derive(Debug)]
+struct Target {
     path: PathBuf,
     dirs: Dirs,
     /// The target did not exist before, so its attributes are ours to set.
@@ -48,9 +61,17 @@ pub struct FolderSink {
 #[derive(Debug, Default)]
 struct State {
     /// Folders whose attributes are to be set when they are closed.
-    pending: HashSet<Vec<u8>>,
+    pending: HashMap<Vec<u8>, Pending>,
     /// A directory on each further file system that was written to.
     devices: HashMap<u64, OwnedFd>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    /// It was made by this restore, which so knows all that is in it.
+    new: bool,
+    /// Nobody else may look inside until it is closed.
+    private: bool,
 }
 
 impl FolderSink {
@@ -67,14 +88,23 @@ impl FolderSink {
         let wrong = |errno| failed("cannot open the target", name, errno);
         let dirs = Dirs::open_root(&path).map_err(wrong)?;
         let device = Meta::new(&rustix::fs::fstat(dirs.root()).map_err(wrong)?).device;
-        Ok(Self { dirs, fresh, device, owner: true, main_stream_only: false, state: Mutex::default(), path })
+        let target = Target {
+            dirs,
+            fresh,
+            device,
+            owner: true,
+            main_stream_only: false,
+            state: Mutex::default(),
+            path,
+        };
+        Ok(Self { target: Arc::new(target) })
     }
 
     /// Whether to restore owner and group. Only a privileged process can; for others, and where the system refuses,
     /// files belong to the process, and setuid and setgid bits are dropped. Default: yes.
     #[must_use]
     pub fn restore_owner(mut self, restore: bool) -> Self {
-        self.owner = restore;
+        self.settings(|target| target.owner = restore);
         self
     }
 
@@ -82,10 +112,28 @@ impl FolderSink {
     /// can hold one. Default: no, such an item is refused as `Unsupported`, so that nothing is left out unnoticed.
     #[must_use]
     pub fn main_stream_only(mut self, only: bool) -> Self {
-        self.main_stream_only = only;
+        self.settings(|target| target.main_stream_only = only);
         self
     }
 
+    /// Changes settings; only while nothing has been put can nobody else have the target.
+    fn settings(&mut self, change: impl FnOnce(&mut Target)) {
+        if let Some(target) = Arc::get_mut(&mut self.target) {
+            change(target);
+        }
+    }
+
+    /// Runs what calls the system on a thread.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Target) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let target = Arc::clone(&self.target);
+        ahead::threads().run(move || job(&target)).await?
+    }
+}
+
+impl Target {
     fn put_root(&self, conflict: Conflict) -> Placement {
         let (action, ours) = match conflict {
             _ if self.fresh => (Action::Created, true),
@@ -93,7 +141,8 @@ impl FolderSink {
             _ => (Action::Skipped, false),
         };
         if ours {
-            self.lock().pending.insert(Vec::new());
+            let pending = Pending { new: self.fresh, private: false };
+            self.lock().pending.insert(Vec::new(), pending);
         }
         Placement::new(Vec::new(), action)
     }
@@ -104,7 +153,9 @@ impl FolderSink {
         let create = |name: &[u8]| rustix::fs::mkdirat(&*spot.dir, name, mode(bits));
         let created = |name: &[u8], action| {
             let path = join(spot.parent, name);
-            self.lock().pending.insert(path.clone());
+            let new = matches!(action, Action::Created | Action::Renamed);
+            let pending = Pending { new, private: new && bits == PRIVATE_FOLDER };
+            self.lock().pending.insert(path.clone(), pending);
             Ok(Placement::new(path, action))
         };
         match create(spot.name) {
@@ -182,20 +233,20 @@ impl FolderSink {
         }
     }
 
-    async fn file(&self, item: &Item, spot: &Spot<'_>, contents: &dyn Contents) -> Result<Temporary> {
-        let stream = self.main_stream(item, &spot.path)?;
-        let bits = if mode_of(item).is_some() { PRIVATE_FILE } else { 0o666 };
+    /// A new, empty file, to be written and then finished.
+    fn create(&self, item: &Item, spot: &Spot<'_>) -> Result<(Temporary, OwnedFd, Meta)> {
+        let bits = match mode_of(item) {
+            Some(bits) if self.pending(spot.parent).private => bits & 0o777 | PRIVATE_FILE,
+            Some(_) => PRIVATE_FILE,
+            None => 0o666,
+        };
         let wrong = |errno| failed("cannot create the file", &spot.path, errno);
         let (temporary, file) = Temporary::file(&spot.dir, bits).map_err(wrong)?;
         let made = Meta::new(&rustix::fs::fstat(&file).map_err(wrong)?);
         if made.device != self.device {
             self.note_device(made.device, &spot.dir).map_err(wrong)?;
         }
-        if let Some(stream) = stream {
-            write(&file, contents.open(stream)?, is_sparse(item), &spot.path).await?;
-        }
-        set_attributes(&file, item, self.owner, &spot.path)?;
-        Ok(temporary)
+        Ok((temporary, file, made))
     }
 
     fn main_stream<'a>(&self, item: &'a Item, path: &[u8]) -> Result<Option<&'a str>> {
@@ -211,6 +262,10 @@ impl FolderSink {
             }
             _ => refuse("item has several streams, of which a folder can hold one"),
         }
+    }
+
+    fn pending(&self, folder: &[u8]) -> Pending {
+        self.lock().pending.get(folder).copied().unwrap_or_default()
     }
 
     fn note_device(&self, device: u64, dir: &OwnedFd) -> Result<(), Errno> {
@@ -233,29 +288,40 @@ struct Spot<'a> {
     path: Vec<u8>,
 }
 
-/// Handles are paths. One that this sink cannot have given out must not lead out of the target.
-fn check_handle(placed: &Placed) -> Result<()> {
-    let path = placed.as_bytes();
-    if path.is_empty() { Ok(()) } else { path.split(|byte| *byte == b'/').try_for_each(check_name) }
+/// Where an item is to go, for a thread.
+#[derive(Clone)]
+struct Job {
+    item: Item,
+    parent: Vec<u8>,
+    conflict: Conflict,
+    link: Option<Placed>,
 }
 
-#[async_trait]
-impl Sink for FolderSink {
-    async fn put<'a>(
-        &'a self,
-        item: &'a Item,
-        place: Place<'a>,
-        contents: &'a dyn Contents,
-    ) -> Result<Placement> {
-        if place.parent.is_none() && item.parent.is_none() && item.kind.is_container() {
-            return Ok(self.put_root(place.conflict));
-        }
-        let name = item.name.as_bytes();
-        check_name(name)?;
+impl Job {
+    fn new(item: &Item, place: Place<'_>) -> Result<Self> {
+        check_name(item.name.as_bytes())?;
         place.parent.map_or(Ok(()), check_handle)?;
-        let parent = place.parent.map_or(&[][..], Placed::as_bytes);
-        let path = join(parent, name);
-        let dir = self.dirs.open(parent).map_err(|errno| match errno {
+        Ok(Self {
+            item: item.clone(),
+            parent: place.parent.map_or_else(Vec::new, |parent| parent.as_bytes().to_vec()),
+            conflict: place.conflict,
+            link: place.link.cloned(),
+        })
+    }
+
+    fn name(&self) -> &[u8] {
+        self.item.name.as_bytes()
+    }
+
+    fn path(&self) -> Vec<u8> {
+        join(&self.parent, self.name())
+    }
+}
+
+impl Target {
+    fn spot<'a>(&self, job: &'a Job) -> Result<Spot<'a>> {
+        let path = job.path();
+        let dir = self.dirs.open(&job.parent).map_err(|errno| match errno {
             Errno::LOOP | Errno::NOTDIR => {
                 let error =
                     Error::new(ErrorKind::AlreadyExists, "something else is in the place of a folder above");
@@ -263,37 +329,74 @@ impl Sink for FolderSink {
             }
             _ => failed("cannot enter the folder above", &path, errno),
         })?;
-        let spot = Spot { parent, dir, name, path };
-        if item.kind.is_container() {
-            return self.put_folder(item, &spot, place.conflict);
+        Ok(Spot { parent: &job.parent, dir, name: job.name(), path })
+    }
+
+    /// Puts what needs no content, or whose place is taken; none if content is to be written.
+    fn put_without_content(&self, job: &Job) -> Result<Option<Placement>> {
+        let spot = self.spot(job)?;
+        if job.item.kind.is_container() {
+            return self.put_folder(&job.item, &spot, job.conflict).map(Some);
         }
-        if place.conflict == Conflict::Skip {
+        if job.conflict == Conflict::Skip {
             // Seen before the content is fetched in vain; one that comes later is seen when it is brought into place.
-            let there = look(&spot.dir, name)
+            let there = look(&spot.dir, spot.name)
                 .map_err(|errno| failed("cannot look at the place", &spot.path, errno))?;
             if there.is_some() {
-                return Ok(Placement::new(spot.path, Action::Skipped));
+                return Ok(Some(Placement::new(spot.path, Action::Skipped)));
             }
         }
-        let linked = match place.link {
+        let linked = match &job.link {
             Some(link) => self.hard_link(link, &spot)?,
             None => None,
         };
         let temporary = match linked {
             Some(temporary) => temporary,
-            None if item.kind == ItemKind::SYMLINK => self.symlink(item, &spot)?,
-            None => self.file(item, &spot, contents).await?,
+            None if job.item.kind == ItemKind::SYMLINK => self.symlink(&job.item, &spot)?,
+            None => return Ok(None),
         };
-        let (name, action) = temporary.publish(name, place.conflict, &spot.path)?;
+        self.publish(temporary, job, &spot).map(Some)
+    }
+
+    /// Writes a file whose content is in memory.
+    fn put_small(&self, job: &Job, pieces: &[Bytes], announced: Option<u64>) -> Result<Placement> {
+        let spot = self.spot(job)?;
+        let (temporary, file, made) = self.create(&job.item, &spot)?;
+        let mut writer = Writer::new(&file, &job.item, announced);
+        pieces.iter().try_for_each(|piece| writer.piece(piece, &spot.path))?;
+        writer.end(&spot.path)?;
+        self.finish_file(job, temporary, &file, &made, &spot)
+    }
+
+    fn finish_file(
+        &self,
+        job: &Job,
+        temporary: Temporary,
+        file: &OwnedFd,
+        made: &Meta,
+        spot: &Spot<'_>,
+    ) -> Result<Placement> {
+        set_attributes(file, made, &job.item, self.owner, &spot.path)?;
+        self.publish(temporary, job, spot)
+    }
+
+    fn publish(&self, temporary: Temporary, job: &Job, spot: &Spot<'_>) -> Result<Placement> {
+        let (name, action) = temporary.publish(spot.name, job.conflict, &spot.path)?;
         if action == Action::Replaced {
             self.dirs.forget(&spot.path);
         }
         Ok(Placement::new(join(spot.parent, &name), action))
     }
 
-    async fn close(&self, item: &Item, placed: &Placed) -> Result<()> {
-        let path = placed.as_bytes();
-        if !self.lock().pending.remove(path) {
+    /// Whether [`put_without_content`](Self::put_without_content) has anything to say before content is fetched. Not so for a plain file
+    /// that either replaces what is there or goes into a folder that this restore has made.
+    fn has_to_look(&self, job: &Job) -> bool {
+        let plain = !job.item.kind.is_container() && job.item.kind != ItemKind::SYMLINK && job.link.is_none();
+        !plain || job.conflict == Conflict::Skip && !self.pending(&job.parent).new
+    }
+
+    fn close(&self, item: &Item, path: &[u8]) -> Result<()> {
+        if self.lock().pending.remove(path).is_none() {
             return Ok(());
         }
         let wrong = |errno| failed("cannot open the folder to set its attributes", path, errno);
@@ -301,10 +404,11 @@ impl Sink for FolderSink {
         let name = if path.is_empty() { b"." } else { name };
         let dir = self.dirs.open(parent).map_err(wrong)?;
         let folder = rustix::fs::openat(dir, name, LIST | OFlags::NOFOLLOW, Mode::empty()).map_err(wrong)?;
-        set_attributes(&folder, item, self.owner, path)
+        let made = Meta::new(&rustix::fs::fstat(&folder).map_err(wrong)?);
+        set_attributes(&folder, &made, item, self.owner, path)
     }
 
-    async fn finish(&self) -> Result<()> {
+    fn flush(&self) -> Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let name = self.path.as_os_str().as_bytes();
@@ -317,5 +421,98 @@ impl Sink for FolderSink {
             rustix::fs::sync();
             Ok(())
         }
+    }
+}
+
+/// Handles are paths. One that this sink cannot have given out must not lead out of the target.
+fn check_handle(placed: &Placed) -> Result<()> {
+    let path = placed.as_bytes();
+    if path.is_empty() { Ok(()) } else { path.split(|byte| *byte == b'/').try_for_each(check_name) }
+}
+
+impl FolderSink {
+    /// Writes a file piece by piece, each while the next one is fetched.
+    async fn put_large(&self, job: Job, first: Vec<Bytes>, mut rest: Content<'_>) -> Result<Placement> {
+        let (job, announced) = (Arc::new(job), rest.size);
+        let for_thread = Arc::clone(&job);
+        let (mut open, temporary, made) = self
+            .on_thread(move |target| {
+                let spot = target.spot(&for_thread)?;
+                let (temporary, file, made) = target.create(&for_thread.item, &spot)?;
+                let mut writer = Writer::new(file, &for_thread.item, announced);
+                first.iter().try_for_each(|piece| writer.piece(piece, &spot.path))?;
+                Ok((writer, temporary, made))
+            })
+            .await?;
+        while let Some(piece) = rest.bytes.next().await {
+            let (piece, path) = (piece?, job.path());
+            let write = self.on_thread(move |_| open.piece(&piece, &path).map(|()| open));
+            open = write.await?;
+        }
+        self.on_thread(move |target| {
+            let spot = target.spot(&job)?;
+            open.end(&spot.path)?;
+            target.finish_file(&job, temporary, open.file(), &made, &spot)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Sink for FolderSink {
+    async fn put<'a>(
+        &'a self,
+        item: &'a Item,
+        place: Place<'a>,
+        contents: &'a dyn Contents,
+    ) -> Result<Placement> {
+        if place.parent.is_none() && item.parent.is_none() && item.kind.is_container() {
+            return Ok(self.target.put_root(place.conflict));
+        }
+        let job = Job::new(item, place)?;
+        if self.target.has_to_look(&job) {
+            let look = job.clone();
+            if let Some(placement) = self.on_thread(move |target| target.put_without_content(&look)).await? {
+                return Ok(placement);
+            }
+        }
+        let Some(stream) = self.target.main_stream(item, &job.path())? else {
+            return self.on_thread(move |target| target.put_small(&job, &[], None)).await;
+        };
+        let mut content = contents.open(stream)?;
+        let announced = content.size;
+        let (mut pieces, mut len) = (Vec::new(), 0);
+        while len < SMALL_FILE_BYTES
+            && let Some(piece) = content.bytes.next().await
+        {
+            let piece = piece?;
+            len += piece.len();
+            pieces.push(piece);
+        }
+        if len >= SMALL_FILE_BYTES {
+            return self.put_large(job, pieces, content).await;
+        }
+        self.on_thread(move |target| target.put_small(&job, &pieces, announced)).await
+    }
+
+    fn put_blocking(&self, item: &Item, place: Place<'_>) -> Option<BlockingPut> {
+        // Whatever is wrong with the rest is said by `put`, in the words of an error.
+        let job = Job::new(item, place).ok().filter(|job| !self.target.has_to_look(job))?;
+        self.target.main_stream(item, &job.path()).ok()??;
+        let target = Arc::clone(&self.target);
+        Some(BlockingPut::new(move |content| target.put_small(&job, content, None)))
+    }
+
+    async fn close(&self, item: &Item, placed: &Placed) -> Result<()> {
+        let (item, path) = (item.clone(), placed.as_bytes().to_vec());
+        self.on_thread(move |target| target.close(&item, &path)).await
+    }
+
+    async fn finish(&self) -> Result<()> {
+        self.on_thread(Target::flush).await
+    }
+
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
     }
 }

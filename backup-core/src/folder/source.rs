@@ -1,13 +1,15 @@
 //! A folder as a source of items.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -15,11 +17,18 @@ use rustix::io::Errno;
 use super::dirs::Dirs;
 use super::read::Reader;
 use super::walk::Walk;
-use super::{LONG_ID, Meta, ROOT_ID, failed, id_of, show, split};
+use super::{LONG_ID, Meta, ROOT_ID, ahead, failed, id_of, show, split};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Collection, Cursor, Item, ItemId, Name, Stream};
+use crate::item::{Collection, Cursor, Item, ItemId, Name, Stream, Tag};
 use crate::limits;
-use crate::source::{Change, Content, Source};
+use crate::source::{BlockingContent, Change, Content, Source};
+
+/// Files that are read at once: some batches of small ones for each of a few workers.
+const CONCURRENCY: usize = 256;
+/// Bytes that are read in one go.
+const BATCH_BYTES: usize = 1 << 20;
+/// Entries that are listed in one go.
+const BATCH_ENTRIES: usize = 128;
 
 /// The files below a local folder, enumerated in full on every run.
 ///
@@ -119,9 +128,9 @@ impl FolderSource {
 
     fn start(&self) -> Result<Walk> {
         let shared = &self.shared;
+        let dirs = shared.open_root()?;
         let name = shared.path.as_os_str().as_bytes();
         let wrong = |errno| failed("cannot open the folder", name, errno);
-        let dirs = Arc::new(Dirs::open_root(&shared.path).map_err(wrong)?);
         if shared.mount_point && !is_mount_point(&shared.path, &dirs).map_err(wrong)? {
             return Err(Error::new(ErrorKind::Unavailable, "nothing is mounted here").with_item(show(name)));
         }
@@ -130,38 +139,15 @@ impl FolderSource {
         Ok(Walk::new(Arc::clone(shared), dirs))
     }
 
+    /// The folder's handles of the last enumeration, or new ones.
     fn dirs(&self) -> Result<Arc<Dirs>> {
         let mut dirs = self.lock();
         if let Some(dirs) = &*dirs {
             return Ok(Arc::clone(dirs));
         }
-        let name = self.shared.path.as_os_str().as_bytes();
-        let opened = Dirs::open_root(&self.shared.path);
-        let opened = Arc::new(opened.map_err(|errno| failed("cannot open the folder", name, errno))?);
+        let opened = self.shared.open_root()?;
         *dirs = Some(Arc::clone(&opened));
         Ok(opened)
-    }
-
-    fn read(&self, item: &Item, stream: &str) -> Result<Content<'static>> {
-        if stream != Stream::CONTENT {
-            return Err(Error::new(ErrorKind::NotFound, "files have one stream, content").with_item(stream));
-        }
-        let path = self.shared.path_of(&item.id)?;
-        let (parent, name) = split(&path);
-        let wrong = |errno| match errno {
-            // A component has become a link or another kind of thing since it was listed.
-            Errno::LOOP | Errno::NOTDIR => {
-                Error::new(ErrorKind::ChangedWhileReading, "file was replaced by something else")
-                    .with_item(show(&path))
-            }
-            _ => failed("cannot open the file", &path, errno),
-        };
-        let dir = self.dirs()?.open(parent).map_err(wrong)?;
-        // Should a pipe have taken the file's place, opening it must not wait for its other end.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(wrong)?;
-        let reader = Reader::new(file, &path, &item.tag)?;
-        Ok(Content::new(Some(reader.size()), Box::pin(futures_util::stream::iter(reader))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Dirs>>> {
@@ -169,7 +155,37 @@ impl FolderSource {
     }
 }
 
+/// Opens a file of the last walk, without following a link anywhere.
+fn open(shared: &Shared, dirs: &Dirs, id: &ItemId, tag: &Tag) -> Result<Reader> {
+    let path = shared.path_of(id)?;
+    let (parent, name) = split(&path);
+    let wrong = |errno| match errno {
+        // A component has become a link or another kind of thing since it was listed.
+        Errno::LOOP | Errno::NOTDIR => {
+            Error::new(ErrorKind::ChangedWhileReading, "file was replaced by something else")
+                .with_item(show(&path))
+        }
+        _ => failed("cannot open the file", &path, errno),
+    };
+    let dir = dirs.open(parent).map_err(wrong)?;
+    // Should a pipe have taken the file's place, opening it must not wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(wrong)?;
+    Reader::new(file, &path, tag)
+}
+
+/// Bytes in a piece of a file; the end of a batch of them.
+fn weight_of_piece(piece: &Result<Bytes>) -> usize {
+    piece.as_ref().map_or(BATCH_BYTES, Bytes::len)
+}
+
 impl Shared {
+    fn open_root(&self) -> Result<Arc<Dirs>> {
+        let name = self.path.as_os_str().as_bytes();
+        let opened = Dirs::open_root(&self.path);
+        opened.map(Arc::new).map_err(|errno| failed("cannot open the folder", name, errno))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -253,11 +269,41 @@ impl Source for FolderSource {
             Ok(walk) => (Some(walk), None),
             Err(error) => (None, Some(Err(error))),
         };
-        let changes = reset.into_iter().chain(failure).chain(walk.into_iter().flatten());
-        Box::pin(futures_util::stream::iter(changes))
+        let first = reset.into_iter().chain(failure);
+        let walk = walk.map(|walk| {
+            // Nothing is looked at before somebody asks.
+            let first = ahead::Batch { items: VecDeque::new(), rest: Some(walk) };
+            ahead::stream(ahead::threads(), first, |_| 1, BATCH_ENTRIES)
+        });
+        let walk = walk.unwrap_or_else(|| futures_util::stream::empty().boxed());
+        futures_util::stream::iter(first).chain(walk).boxed()
     }
 
     async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
-        self.read(item, stream)
+        if stream != Stream::CONTENT {
+            return Err(Error::new(ErrorKind::NotFound, "files have one stream, content").with_item(stream));
+        }
+        let (shared, dirs) = (Arc::clone(&self.shared), self.dirs()?);
+        let (id, tag) = (item.id.clone(), item.tag.clone());
+        let threads = ahead::threads();
+        // A small file is opened, read and checked in one go.
+        let first = threads.run(move || {
+            let reader = open(&shared, &dirs, &id, &tag)?;
+            Ok::<_, Error>((reader.size(), ahead::take(reader, weight_of_piece, BATCH_BYTES)))
+        });
+        let (size, first) = first.await??;
+        let bytes = ahead::stream(threads, first, weight_of_piece, BATCH_BYTES);
+        Ok(Content::new(Some(size), bytes))
+    }
+
+    fn open_blocking(&self, item: &Item, stream: &str) -> Option<BlockingContent> {
+        // Whatever is wrong with the rest is said by `open`, in the words of an error.
+        let (stream, dirs) = (item.stream(stream)?, self.dirs().ok()?);
+        let (shared, id, tag) = (Arc::clone(&self.shared), item.id.clone(), item.tag.clone());
+        Some(BlockingContent::new(stream.size, move || open(&shared, &dirs, &id, &tag)))
+    }
+
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
     }
 }

@@ -1,39 +1,58 @@
 //! Writing one file: its bytes, with holes where asked, then owner, mode and times.
 
+use std::borrow::Borrow;
 use std::os::fd::{AsFd, OwnedFd};
 
-use futures_util::StreamExt;
 use rustix::fs::{AtFlags, Gid, Mode, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
-use super::{attribute, failed, show};
+use super::{Meta, attribute, failed, show};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Item, Value};
-use crate::source::Content;
 
 /// Zero runs of this length and alignment become holes in a sparse file, in bytes.
 const HOLE_BYTES: u64 = 4096;
 static ZEROS: [u8; HOLE_BYTES as usize] = [0; HOLE_BYTES as usize];
 
-/// Writes everything that `content` delivers into a new, empty file.
-pub(super) async fn write(file: &OwnedFd, mut content: Content<'_>, sparse: bool, path: &[u8]) -> Result<()> {
-    let wrong = |errno| failed("cannot write the file", path, errno);
-    let mut offset = 0u64;
-    while let Some(piece) = content.bytes.next().await {
-        let piece = piece?;
-        if sparse {
-            write_around_holes(file, &piece, offset).map_err(wrong)?;
-        } else {
-            write_at(file, &piece, offset).map_err(wrong)?;
+/// Writes one new, empty file from its beginning to its end.
+pub(super) struct Writer<F> {
+    file: F,
+    offset: u64,
+    sparse: bool,
+    announced: Option<u64>,
+}
+
+impl<F: Borrow<OwnedFd>> Writer<F> {
+    pub(super) fn new(file: F, item: &Item, announced: Option<u64>) -> Self {
+        Self { file, offset: 0, sparse: is_sparse(item), announced }
+    }
+
+    pub(super) fn file(&self) -> &OwnedFd {
+        self.file.borrow()
+    }
+
+    /// Writes what comes next.
+    pub(super) fn piece(&mut self, piece: &[u8], path: &[u8]) -> Result<()> {
+        let write = if self.sparse { write_around_holes } else { write_at };
+        write(self.file.borrow(), piece, self.offset)
+            .map_err(|errno| failed("cannot write the file", path, errno))?;
+        self.offset += piece.len() as u64;
+        Ok(())
+    }
+
+    /// Everything has been written: is it as long as announced?
+    pub(super) fn end(&self, path: &[u8]) -> Result<()> {
+        if self.announced.is_some_and(|announced| announced != self.offset) {
+            let error = Error::new(ErrorKind::SourceMismatch, "content is not as long as announced");
+            return Err(error.with_item(show(path)));
         }
-        offset += piece.len() as u64;
+        if !self.sparse {
+            return Ok(());
+        }
+        // A hole at the end is nothing but a length.
+        rustix::fs::ftruncate(self.file.borrow(), self.offset)
+            .map_err(|errno| failed("cannot write the file", path, errno))
     }
-    if content.size.is_some_and(|announced| announced != offset) {
-        let error = Error::new(ErrorKind::SourceMismatch, "content is not as long as announced");
-        return Err(error.with_item(show(path)));
-    }
-    // A hole at the end is nothing but a length.
-    if sparse { rustix::fs::ftruncate(file, offset).map_err(wrong) } else { Ok(()) }
 }
 
 fn write_around_holes(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
@@ -75,7 +94,7 @@ fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Err
 }
 
 /// Whether the item wants holes.
-pub(super) fn is_sparse(item: &Item) -> bool {
+fn is_sparse(item: &Item) -> bool {
     item.attributes.get(attribute::SPARSE) == Some(&Value::Bool(true))
 }
 
@@ -117,16 +136,27 @@ fn times_of(item: &Item) -> Option<Timestamps> {
 }
 
 /// Sets owner, mode and times of an open file or folder, in this order: a change of owner clears setuid, and every
-/// change may move the times.
+/// change may move the times. What is right since it was made, as `made` says, is left alone.
 ///
 /// Setuid and setgid are set only together with the owner that they were meant for.
-pub(super) fn set_attributes(file: &OwnedFd, item: &Item, owner: bool, path: &[u8]) -> Result<()> {
-    let owned = owner
-        && owner_of(item).is_some_and(|(uid, gid)| rustix::fs::fchown(file, Some(uid), Some(gid)).is_ok());
+pub(super) fn set_attributes(
+    file: &OwnedFd,
+    made: &Meta,
+    item: &Item,
+    owner: bool,
+    path: &[u8],
+) -> Result<()> {
+    let (mut owned, mut changed) = (false, false);
+    if let Some((uid, gid)) = owner_of(item).filter(|_| owner) {
+        changed = (uid.as_raw(), gid.as_raw()) != (made.uid, made.gid);
+        owned = !changed || rustix::fs::fchown(file, Some(uid), Some(gid)).is_ok();
+    }
     if let Some(bits) = mode_of(item) {
         let allowed = if owned { bits } else { bits & 0o1777 };
-        rustix::fs::fchmod(file, mode(allowed))
-            .map_err(|errno| failed("cannot set the mode", path, errno))?;
+        if changed || allowed != made.mode {
+            rustix::fs::fchmod(file, mode(allowed))
+                .map_err(|errno| failed("cannot set the mode", path, errno))?;
+        }
     }
     if let Some(times) = times_of(item) {
         rustix::fs::futimens(file, &times).map_err(|errno| failed("cannot set the times", path, errno))?;

@@ -16,9 +16,6 @@ use wire::{Reader, Write};
 
 const ENVELOPE_HEAD_LEN: usize = 9;
 
-/// Compression level of envelopes and, by default, of frames: zstd's own default.
-pub(crate) const ZSTD_LEVEL: i32 = 3;
-
 /// Rounds a length up by the Padmé rule, which leaks O(log log) bits of it for at most 12 % more (Nikitin et al., 2019).
 pub(crate) fn padme(len: u64) -> u64 {
     if len < 2 {
@@ -32,11 +29,10 @@ pub(crate) fn padme(len: u64) -> u64 {
 
 /// Appends an envelope of `raw` to `out`, padded so that `out` and `trailing` more bytes make a Padmé length.
 pub(crate) fn write_envelope(out: &mut Vec<u8>, raw: &[u8], trailing: usize) -> Result<()> {
-    let (codec, packed) = compress::compress(raw, ZSTD_LEVEL)?;
-    let stored = packed.as_deref().unwrap_or(raw);
-    out.u8(codec);
+    let mut stored = Vec::new();
+    out.u8(compress::compress_onto(&mut stored, raw)?);
     out.len32(raw.len());
-    out.bytes32(stored);
+    out.bytes32(&stored);
     let unpadded = (out.len() + trailing) as u64;
     let padding =
         usize::try_from(padme(unpadded) - unpadded).map_err(|_| Error::limit("object is too large"))?;

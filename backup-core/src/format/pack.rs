@@ -1,5 +1,9 @@
 //! Frames and packs (`docs/format.md` 5.1 and 5.2).
 
+use std::cell::RefCell;
+
+use bytes::Bytes;
+
 use super::wire::{Reader, Write};
 use super::{read_envelope, write_envelope};
 use crate::compress;
@@ -100,16 +104,30 @@ impl AsRef<Self> for FrameSpan {
     }
 }
 
-/// Compresses and seals the raw bytes of a frame; the result is what goes into the pack. CPU-heavy.
-pub(crate) fn seal_frame(sealer: &ObjectSealer, part: u32, raw: &[u8], level: i32) -> Result<Vec<u8>> {
-    let (codec, packed) = compress::compress(raw, level)?;
-    let stored = packed.as_deref().unwrap_or(raw);
-    let mut bytes = Vec::with_capacity(FRAME_HEAD_LEN + stored.len() + TAG_LEN);
-    bytes.u8(codec);
-    bytes.len32(raw.len());
-    bytes.raw(stored);
-    sealer.seal(part, &mut bytes, 0)?;
-    Ok(bytes)
+thread_local! {
+    /// Where frames are compressed and sealed. Compression wants room for the worst case, and room that is given back by another thread
+    /// than it was taken by breaks an allocator's heap into pieces.
+    static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Compresses and seals the raw bytes of a frame, which are `raw_len` in all; the result is what goes into the pack. CPU-heavy.
+pub(crate) fn seal_frame(
+    sealer: &ObjectSealer,
+    part: u32,
+    pieces: &[Bytes],
+    raw_len: usize,
+) -> Result<Vec<u8>> {
+    SEALED.with_borrow_mut(|bytes| {
+        bytes.clear();
+        bytes.u8(compress::STORED);
+        bytes.len32(raw_len);
+        let codec = compress::compress_pieces_onto(bytes, pieces)?;
+        if let Some(first) = bytes.first_mut() {
+            *first = codec;
+        }
+        sealer.seal(part, bytes, 0)?;
+        Ok(bytes.clone())
+    })
 }
 
 /// The inverse of [`seal_frame`]. CPU-heavy.
@@ -126,6 +144,13 @@ pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -
     let stored = reader.take(reader.remaining())?;
     compress::decompress(codec, stored, raw_len as usize)
         .map_err(|error| error.with_item(pack.name().to_string()))
+}
+
+/// About how long a pack of `len` bytes will be with its directory and footer, before padding. Of the directory's chunks their random ids
+/// hardly compress, and the rest to a few bytes.
+pub(crate) const fn closed_len(len: usize, frames: usize, chunks: usize) -> u64 {
+    let directory = frames * FrameSpan::ENCODED_LEN / 2 + chunks * 37;
+    (len + directory + 2 * TAG_LEN + FOOTER_LEN) as u64
 }
 
 /// Appends directory and footer to a pack that holds its header and frames.

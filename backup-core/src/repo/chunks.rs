@@ -16,10 +16,12 @@ use crate::format::segment::PackInfo;
 use crate::id::{ChunkId, ObjectId};
 use crate::tree::{Node, NodeSource, TreeKind};
 
-/// Memory for opened frames. A restore in item order finds most chunks of a frame together.
-const FRAME_CACHE_BYTES: u64 = 24 << 20;
+/// Memory for opened frames of data. A restore in item order finds most chunks of a frame together, but looks a few frames ahead.
+const DATA_CACHE_BYTES: u64 = 24 << 20;
+/// Memory for opened frames of trees, whose nodes are kept when they are decoded.
+const TREE_CACHE_BYTES: u64 = 4 << 20;
 /// Memory for decoded tree nodes.
-const NODE_CACHE_BYTES: u64 = 16 << 20;
+const NODE_CACHE_BYTES: u64 = 8 << 20;
 
 #[derive(Clone)]
 struct BytesWeight;
@@ -36,9 +38,28 @@ impl Weighter<ChunkId, Arc<Node>> for BytesWeight {
     }
 }
 
+type Frames = Cache<(ObjectId, u32), Bytes, BytesWeight>;
+
+/// A cache of frames, as one whole and for what was seen last: most frames are wanted for a while, and then never again. As the cache comes,
+/// it divides its room among the cores and keeps nearly all of it for what was wanted twice; a restore then read a third of the frames again.
+fn frames(bytes: u64) -> Frames {
+    let mut options = quick_cache::OptionsBuilder::new();
+    options.shards(1).hot_allocation(0.5).estimated_items_capacity(64).weight_capacity(bytes);
+    match options.build() {
+        Ok(options) => Cache::with_options(
+            options,
+            BytesWeight,
+            quick_cache::DefaultHashBuilder::default(),
+            quick_cache::sync::DefaultLifecycle::default(),
+        ),
+        Err(_) => Cache::with_weighter(64, bytes, BytesWeight),
+    }
+}
+
 /// What has been read lately.
 pub(super) struct Caches {
-    frames: Cache<(ObjectId, u32), Bytes, BytesWeight>,
+    data: Frames,
+    tree: Frames,
     nodes: Cache<ChunkId, Arc<Node>, BytesWeight>,
     packs: Cache<ObjectId, OpenedObject>,
 }
@@ -46,7 +67,8 @@ pub(super) struct Caches {
 impl Default for Caches {
     fn default() -> Self {
         Self {
-            frames: Cache::with_weighter(64, FRAME_CACHE_BYTES, BytesWeight),
+            data: frames(DATA_CACHE_BYTES),
+            tree: frames(TREE_CACHE_BYTES),
             nodes: Cache::with_weighter(2_048, NODE_CACHE_BYTES, BytesWeight),
             packs: Cache::new(4_096),
         }
@@ -56,7 +78,8 @@ impl Default for Caches {
 impl Caches {
     /// Forgets everything, so that the next reads come from the store.
     pub(super) fn clear(&self) {
-        self.frames.clear();
+        self.data.clear();
+        self.tree.clear();
         self.nodes.clear();
         self.packs.clear();
     }
@@ -83,17 +106,35 @@ impl Inner {
         }))
     }
 
+    /// What the first place that the index knows has for a chunk of data. It is the chunk if [`is_chunk`](Self::is_chunk) says so.
+    pub(super) async fn unproven_chunk(&self, id: ChunkId) -> Result<Bytes> {
+        let state = self.state();
+        let location = state.index.locate(&id).next();
+        let location = location.ok_or_else(|| Error::new(ErrorKind::Missing, "a chunk is in no segment"))?;
+        self.place_of_chunk(Class::Data, id, location).await
+    }
+
+    /// Whether these bytes are the chunk. CPU-heavy.
+    pub(super) fn is_chunk(&self, class: Class, id: ChunkId, bytes: &[u8]) -> Result<bool> {
+        Ok(chunk_id(self.ring.id_key(class)?, bytes) == id)
+    }
+
     async fn chunk_at(&self, class: Class, id: ChunkId, location: Location<'_>) -> Result<Bytes> {
+        let chunk = self.place_of_chunk(class, id, location).await?;
+        if self.is_chunk(class, id, &chunk)? {
+            Ok(chunk)
+        } else {
+            Err(Error::corrupt("a chunk's content does not match its id").with_item(id.to_string()))
+        }
+    }
+
+    async fn place_of_chunk(&self, class: Class, id: ChunkId, location: Location<'_>) -> Result<Bytes> {
         let frame = self.frame(class, location).await?;
         let (start, len) = (location.offset as usize, location.len as usize);
         let end = start.checked_add(len).filter(|end| *end <= frame.len());
         let end =
             end.ok_or_else(|| Error::corrupt("a chunk lies outside its frame").with_item(id.to_string()))?;
-        let chunk = frame.slice(start..end);
-        if chunk_id(self.ring.id_key(class)?, &chunk) != id {
-            return Err(Error::corrupt("a chunk's content does not match its id").with_item(id.to_string()));
-        }
-        Ok(chunk)
+        Ok(frame.slice(start..end))
     }
 
     async fn frame(&self, class: Class, location: Location<'_>) -> Result<Bytes> {
@@ -121,7 +162,8 @@ impl Inner {
             self.count_read(sealed.len());
             self.env.run(move || open_frame(&pack, &span, &sealed).map(Bytes::from)).await
         };
-        self.caches.frames.get_or_insert_async(&key, load).await
+        let frames = if class == Class::Data { &self.caches.data } else { &self.caches.tree };
+        frames.get_or_insert_async(&key, load).await
     }
 
     /// The opened header of a pack, from the copy that the index has.

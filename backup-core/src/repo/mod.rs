@@ -1,10 +1,12 @@
 //! The repository: the async shell that runs the pure parts over a [`Store`]. It spawns nothing and knows no runtime.
 
 mod backup;
+mod batcher;
 mod browse;
 mod chunks;
 mod content;
 mod difference;
+mod ingest;
 mod log;
 mod pipeline;
 mod restore;
@@ -61,7 +63,7 @@ struct Inner {
     id: RepoId,
     ring: Keyring,
     state: RwLock<Arc<State>>,
-    gear: OnceLock<Gear>,
+    gear: OnceLock<Arc<Gear>>,
     caches: Caches,
     bytes_read: AtomicU64,
 }
@@ -237,7 +239,7 @@ impl Repository {
         };
         let state = inner.load(options.known_head).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
-        let _ = inner.gear.set(gear);
+        let _ = inner.gear.set(Arc::new(gear));
         inner.set_state(state);
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -342,7 +344,7 @@ impl Inner {
         }
     }
 
-    fn gear(&self) -> Result<&Gear> {
+    fn gear(&self) -> Result<&Arc<Gear>> {
         self.gear.get().ok_or_else(|| Error::bug("the repository has no gear table"))
     }
 

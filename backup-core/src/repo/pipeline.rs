@@ -11,16 +11,22 @@ use futures_util::{FutureExt, future};
 use super::Inner;
 use super::log::create;
 use super::session::Counters;
-use crate::crypto::{Class, HEADER_LEN, ObjectName, ObjectSealer, SessionKeys, object_hash};
-use crate::error::Result;
-use crate::format::ZSTD_LEVEL;
-use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, seal_frame};
+use crate::crypto::{Class, ObjectName, ObjectSealer, SessionKeys, object_hash};
+use crate::error::{Error, Result};
+use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, closed_len, seal_frame};
+use crate::format::padme;
 use crate::format::segment::{PackInfo, Segment};
 use crate::id::{ChunkId, ObjectId};
 use crate::store::Created;
 
-/// A pack is closed once it holds this many bytes.
-const PACK_TARGET_BYTES: usize = 16 << 20;
+/// A pack is closed once it holds this many bytes, or a little earlier, where padding would add little.
+const PACK_BYTES_MAX: usize = 12 << 20;
+const PACK_BYTES_MIN: usize = 10 << 20;
+/// One byte of padding for so many of the pack is little. Lengths are padded in steps of 1/32 to 1/64 (`docs/format.md` 5.2), so that closing
+/// anywhere would cost 1 % on average.
+const PADDING_SHARE: u64 = 512;
+/// What a pack has room for at first. Its last frame may make it longer.
+const PACK_ROOM_BYTES: usize = PACK_BYTES_MAX + (1 << 20);
 /// Packs of one class that are filled at once, each frame going to one of them at random, so that the order of objects
 /// says little about the order of files.
 const OPEN_PACKS: usize = 2;
@@ -31,9 +37,26 @@ const UPLOADS_MAX: usize = 2;
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) class: Class,
-    pub(super) raw: Vec<u8>,
+    /// The chunks' bytes, in order, and their sum.
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) len: usize,
     /// Id, offset and length of each chunk.
     pub(super) chunks: Vec<(ChunkId, u32, u32)>,
+}
+
+impl Frame {
+    pub(super) const fn new(class: Class) -> Self {
+        Self { class, pieces: Vec::new(), len: 0, chunks: Vec::new() }
+    }
+
+    /// Adds a chunk at the end.
+    pub(super) fn push(&mut self, id: ChunkId, bytes: Bytes) -> Result<()> {
+        let place = |len: usize| u32::try_from(len).map_err(|_| Error::bug("a frame exceeds 4 GiB"));
+        self.chunks.push((id, place(self.len)?, place(bytes.len())?));
+        self.len += bytes.len();
+        self.pieces.push(bytes);
+        Ok(())
+    }
 }
 
 /// What a session sends down the pipeline.
@@ -61,6 +84,14 @@ struct OpenPack {
     closing: bool,
 }
 
+impl OpenPack {
+    fn is_full(&self) -> bool {
+        let len = self.bytes.len();
+        let closed = closed_len(len, self.frames.len(), self.chunks.len());
+        len >= PACK_BYTES_MAX || len >= PACK_BYTES_MIN && padme(closed) - closed <= closed / PADDING_SHARE
+    }
+}
+
 struct Sealed {
     pack: ObjectId,
     part: u32,
@@ -78,6 +109,8 @@ pub(super) async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<()> {
     let mut packs: Vec<OpenPack> = Vec::new();
+    // Room of packs that are stored, for the next ones: large blocks that come and go break an allocator's heap into pieces.
+    let mut rooms: Vec<Vec<u8>> = Vec::new();
     let mut sealing = FuturesUnordered::new();
     let mut uploads = FuturesUnordered::new();
     let mut flush: Option<oneshot::Sender<()>> = None;
@@ -98,8 +131,9 @@ pub(super) async fn run(
         let next = if ready { commands.next().left_future() } else { future::pending().right_future() };
         futures_util::select_biased! {
             done = uploads.select_next_some() => {
-                let (info, frames, chunks): (PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>) = done?;
+                let (info, frames, chunks, room): (PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>, _) = done?;
                 counters.stored(info.len);
+                rooms.extend(room);
                 stored.lock().unwrap_or_else(PoisonError::into_inner).add(info, &frames, &chunks);
             }
             sealed = sealing.select_next_some() => {
@@ -108,7 +142,7 @@ pub(super) async fn run(
                 }
             }
             command = next.fuse() => match command {
-                Some(Command::Frame(frame)) => sealing.push(dispatch(inner, keys, &mut packs, frame)?),
+                Some(Command::Frame(frame)) => sealing.push(dispatch(inner, keys, &mut packs, &mut rooms, frame)?),
                 Some(Command::Flush(answer)) => flush = Some(answer),
                 None => return Ok(()),
             }
@@ -121,6 +155,7 @@ fn dispatch(
     inner: &Inner,
     keys: &SessionKeys,
     packs: &mut Vec<OpenPack>,
+    rooms: &mut Vec<Vec<u8>>,
     frame: Frame,
 ) -> Result<impl Future<Output = Result<Sealed>> + Send + use<>> {
     let [choice] = inner.env.random::<1>()?;
@@ -130,7 +165,12 @@ fn dispatch(
         None => {
             let id = ObjectId::from_bytes(inner.env.random()?);
             let sealer = keys.begin(&inner.env, ObjectName::Pack(id), frame.class)?;
-            let mut bytes = Vec::with_capacity(PACK_TARGET_BYTES + (4 << 20));
+            // Trees seldom fill a pack.
+            let mut bytes = Vec::new();
+            if frame.class == Class::Data {
+                bytes = rooms.pop().unwrap_or_default();
+                bytes.reserve(PACK_ROOM_BYTES);
+            }
             bytes.extend_from_slice(&sealer.header().0);
             packs.push(OpenPack {
                 sealer: Arc::new(sealer),
@@ -146,13 +186,13 @@ fn dispatch(
             packs.len() - 1
         }
     };
-    let Some(pack) = packs.get_mut(at) else { return Err(crate::Error::bug("an open pack is gone")) };
+    let Some(pack) = packs.get_mut(at) else { return Err(Error::bug("an open pack is gone")) };
     let (part, id, sealer) = (pack.next_part, pack.id, Arc::clone(&pack.sealer));
     pack.next_part += 1;
     pack.outstanding += 1;
     Ok(inner.env.run(move || {
-        let bytes = seal_frame(&sealer, part, &frame.raw, ZSTD_LEVEL)?;
-        Ok(Sealed { pack: id, part, raw_len: frame.raw.len(), chunks: frame.chunks, bytes })
+        let bytes = seal_frame(&sealer, part, &frame.pieces, frame.len)?;
+        Ok(Sealed { pack: id, part, raw_len: frame.len, chunks: frame.chunks, bytes })
     }))
 }
 
@@ -175,12 +215,15 @@ fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
     }));
     pack.bytes.extend_from_slice(&sealed.bytes);
     pack.outstanding -= 1;
-    pack.closing |= pack.bytes.len() - HEADER_LEN >= PACK_TARGET_BYTES;
+    pack.closing |= pack.is_full();
     (pack.closing && pack.outstanding == 0).then(|| packs.swap_remove(at))
 }
 
-/// Closes a pack on a worker and stores it.
-async fn upload(inner: &Inner, mut pack: OpenPack) -> Result<(PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>)> {
+/// Closes a pack on a worker and stores it. The room it took comes back, unless the store still holds on to it.
+async fn upload(
+    inner: &Inner,
+    mut pack: OpenPack,
+) -> Result<(PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>, Option<Vec<u8>>)> {
     let (info, bytes, frames, chunks) = inner
         .env
         .run(move || {
@@ -194,7 +237,13 @@ async fn upload(inner: &Inner, mut pack: OpenPack) -> Result<(PackInfo, Vec<Fram
             Ok((info, Bytes::from(pack.bytes), pack.frames, pack.chunks))
         })
         .await?;
-    match create(&*inner.store, ObjectName::Pack(info.id), bytes).await? {
-        Created::New | Created::AlreadyPresent => Ok((info, frames, chunks)),
+    match create(&*inner.store, ObjectName::Pack(info.id), bytes.clone()).await? {
+        Created::New | Created::AlreadyPresent => {}
     }
+    let room = bytes.try_into_mut().ok().map(|room| {
+        let mut room = Vec::from(room);
+        room.clear();
+        room
+    });
+    Ok((info, frames, chunks, room))
 }

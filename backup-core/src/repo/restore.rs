@@ -4,11 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::batcher::Batcher;
 use super::browse::stream_of;
 use super::undo::Undo;
 use super::{Browser, Inner, Repository, content};
+use crate::crypto::Class;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Record, name_key};
 use crate::id::SnapshotId;
@@ -19,6 +24,12 @@ use crate::sink::{Action, Conflict, Contents, Place, Placed, Placement, Sink};
 use crate::source::{Content, Problem};
 use crate::time::Timestamp;
 use crate::tree::scan::Scan;
+
+/// Longest stream that is fetched before its item is put, in bytes.
+const SMALL_BYTES: u64 = 1 << 20;
+/// Bytes of the items that are put at once, at most, unless there is only one. An item counts for no more than is read ahead of it.
+const PUTTING_BYTES_MAX: u64 = 16 << 20;
+const PUTTING_BYTES_OF_ITEM: u64 = 8 << 20;
 
 /// A restore that is about to run; made by [`Repository::restore`].
 #[must_use = "nothing happens before `run`"]
@@ -142,6 +153,10 @@ impl<'a> RestoreRun<'a> {
             reporter,
             last: None,
             links: HashMap::new(),
+            small: Arc::new(Batcher::new(browser.inner.env.clone())),
+            putting: FuturesUnordered::new(),
+            putting_bytes: 0,
+            folders: HashMap::new(),
             entered: 0,
             report: RestoreReport::default(),
         };
@@ -206,6 +221,8 @@ impl Filter {
 
 /// A folder that is being walked.
 struct Open<'a> {
+    /// Its number in [`Walk::folders`].
+    number: u64,
     item: Item,
     record: Record,
     path: String,
@@ -219,6 +236,29 @@ struct Open<'a> {
     scan: Scan<'a>,
 }
 
+/// A folder that is not closed yet.
+struct Folder {
+    parent: Option<u64>,
+    /// What it waits for: items being put, folders not closed, and the walk itself.
+    left: usize,
+    /// What closes it, once the walk has left it.
+    close: Option<(Item, String, Placed)>,
+}
+
+/// An item that has been put, or not.
+struct Put {
+    id: ItemId,
+    path: String,
+    folder: Option<u64>,
+    /// Size of what was written, if it was.
+    bytes: u64,
+    /// Memory that it was counted with.
+    memory: u64,
+    /// The item that its content belongs to, where there may be links to it.
+    holder: Option<ItemId>,
+    outcome: Result<Placement>,
+}
+
 struct Walk<'a, 'r> {
     browser: &'a Browser,
     sink: &'a dyn Sink,
@@ -229,6 +269,13 @@ struct Walk<'a, 'r> {
     last: Option<Timestamp>,
     /// Where items that hard links point to were placed.
     links: HashMap<ItemId, Placed>,
+    /// Small items that wait for company.
+    small: Arc<Batcher>,
+    putting: FuturesUnordered<BoxFuture<'a, Put>>,
+    /// Memory that the items may need that are being put.
+    putting_bytes: u64,
+    /// Folders by number, until they are closed.
+    folders: HashMap<u64, Folder>,
     /// Items that the walk came to.
     entered: u64,
     report: RestoreReport,
@@ -265,16 +312,54 @@ impl<'a> Walk<'a, '_> {
                     }
                 }
                 None => {
-                    let done = stack.pop();
-                    if let Some(Open { item, path, placed: Some(placed), .. }) = done
-                        && let Err(error) = self.sink.close(&item, &placed).await
-                    {
-                        self.problem(&item.id, path, error)?;
+                    if let Some(Open { number, item, path, placed, .. }) = stack.pop() {
+                        if let Some(folder) = self.folders.get_mut(&number) {
+                            folder.close = placed.map(|placed| (item, path, placed));
+                        }
+                        self.release(number).await?;
                     }
                 }
             }
         }
+        while !self.putting.is_empty() {
+            self.settle().await?;
+        }
         Ok(())
+    }
+
+    /// One thing less that a folder waits for. The last one closes it, and releases the folder above.
+    async fn release(&mut self, number: u64) -> Result<()> {
+        let mut next = Some(number);
+        while let Some(number) = next.take() {
+            let Some(folder) = self.folders.get_mut(&number) else { break };
+            folder.left = folder.left.saturating_sub(1);
+            if folder.left > 0 {
+                break;
+            }
+            let Some(Folder { parent, close, .. }) = self.folders.remove(&number) else { break };
+            if let Some((item, path, placed)) = close
+                && let Err(error) = self.sink.close(&item, &placed).await
+            {
+                self.problem(&item.id, path, error)?;
+            }
+            next = parent;
+        }
+        Ok(())
+    }
+
+    /// Waits for one of the items that are being put, and takes note of what became of it.
+    async fn settle(&mut self) -> Result<()> {
+        let put = futures_util::select_biased! {
+            put = self.putting.select_next_some() => put,
+            () = self.small.idle() => return Ok(()),
+        };
+        self.putting_bytes -= put.memory;
+        let folder = put.folder;
+        self.take(put)?;
+        match folder {
+            Some(folder) => self.release(folder).await,
+            None => Ok(()),
+        }
     }
 
     /// Handles one item; a container is given back to be walked.
@@ -308,104 +393,146 @@ impl<'a> Walk<'a, '_> {
                 return Ok(None);
             }
         };
+        let folder = stack.last().map(|open| open.number);
+        if !container {
+            self.place_file(stack, item, record, path).await?;
+            return Ok(None);
+        }
         let placed = if wanted {
-            match self.place_chain(stack, &item, &record, &path).await? {
+            let Some(parent) = self.place_above(stack).await? else { return Ok(None) };
+            let put = self.put(item.clone(), record.clone(), path.clone(), folder, parent).await?.await;
+            match self.take(put)? {
                 Some(placed) => Some(placed),
                 None => return Ok(None),
             }
         } else {
             None
         };
-        if !container {
-            return Ok(None);
+        let number = self.entered;
+        self.folders.insert(number, Folder { parent: folder, left: 1, close: None });
+        if let Some(above) = folder.and_then(|folder| self.folders.get_mut(&folder)) {
+            above.left += 1;
         }
         let prefix = name_key::below(Some(&id));
         let scan = self.browser.scan_names(&prefix).await?;
-        Ok(Some(Open { item, record, path, selected, lost, placed, prefix, scan }))
+        Ok(Some(Open { number, item, record, path, selected, lost, placed, prefix, scan }))
     }
 
-    /// Puts an item, and before it those containers above it that nothing has been put into yet.
-    async fn place_chain(
+    /// Begins to put an item that is no container, as soon as fewer than the sink wants are under way.
+    async fn place_file(
         &mut self,
         stack: &mut [Open<'a>],
-        item: &Item,
-        record: &Record,
-        path: &str,
-    ) -> Result<Option<Placed>> {
+        item: Item,
+        record: Record,
+        path: String,
+    ) -> Result<()> {
+        let Some(parent) = self.place_above(stack).await? else { return Ok(()) };
+        let waits_for_link = record.hard_link.as_ref().is_some_and(|holder| !self.links.contains_key(holder));
+        let most = if waits_for_link { 0 } else { self.sink.concurrency().max(1) - 1 };
+        let memory = record.size().min(PUTTING_BYTES_OF_ITEM);
+        while self.putting.len() > most
+            || self.putting_bytes > 0 && self.putting_bytes + memory > PUTTING_BYTES_MAX
+        {
+            self.settle().await?;
+        }
+        self.putting_bytes += memory;
+        let folder = stack.last().map(|open| open.number);
+        if let Some(folder) = folder.and_then(|folder| self.folders.get_mut(&folder)) {
+            folder.left += 1;
+        }
+        let put = self.put(item, record, path, folder, parent).await?;
+        self.putting.push(put.map(move |put| Put { memory, ..put }).boxed());
+        Ok(())
+    }
+
+    /// Puts those containers that nothing has been put into yet. `None` if one of them cannot be put, else where the
+    /// innermost one is.
+    async fn place_above(&mut self, stack: &mut [Open<'a>]) -> Result<Option<Option<Placed>>> {
         let mut parent: Option<Placed> = None;
         for open in stack.iter_mut() {
             if open.placed.is_none() {
-                match self.place(&open.item, &open.record, &open.path, parent.as_ref()).await? {
+                let (item, record) = (open.item.clone(), open.record.clone());
+                let put = self.put(item, record, open.path.clone(), None, parent).await?.await;
+                match self.take(put)? {
                     Some(placed) => open.placed = Some(placed),
                     None => return Ok(None),
                 }
             }
             parent = open.placed.clone();
         }
-        self.place(item, record, path, parent.as_ref()).await
+        Ok(Some(parent))
     }
 
-    async fn place(
+    /// An item on its way into the sink.
+    async fn put(
         &mut self,
-        item: &Item,
-        record: &Record,
-        path: &str,
-        parent: Option<&Placed>,
-    ) -> Result<Option<Placed>> {
+        mut item: Item,
+        record: Record,
+        path: String,
+        folder: Option<u64>,
+        parent: Option<Placed>,
+    ) -> Result<BoxFuture<'a, Put>> {
+        let id = item.id.clone();
         let linked = match &record.hard_link {
             Some(target) => match self.browser.record(target).await {
                 Ok(target) => Some(target),
                 Err(error) => {
-                    self.problem(&item.id, path.to_owned(), error)?;
-                    return Ok(None);
+                    let put =
+                        Put { id, path, folder, bytes: 0, memory: 0, holder: None, outcome: Err(error) };
+                    return Ok(std::future::ready(put).boxed());
                 }
             },
             None => None,
         };
         let link = record.hard_link.as_ref().and_then(|target| self.links.get(target)).cloned();
-        let mut item = item.clone();
         if let Some(target) = &linked {
-            item.streams = target.to_item(item.id.clone(), crate::item::Attributes::new()).streams;
+            item.streams = target.to_item(id.clone(), crate::item::Attributes::new()).streams;
         }
-        let contents =
-            Stored { inner: Arc::clone(&self.browser.inner), record: linked.as_ref().unwrap_or(record) };
-        let place = Place::new(parent, self.conflict, link.as_ref());
-        match self.sink.put(&item, place, &contents).await {
-            Ok(Placement { placed, action, problems }) => {
-                for error in problems {
-                    self.problem(&item.id, path.to_owned(), error)?;
-                }
-                let bytes =
-                    if action == Action::Skipped || link.is_some() { 0 } else { contents.record.size() };
-                match action {
-                    Action::Created => self.report.created += 1,
-                    Action::Replaced => self.report.replaced += 1,
-                    Action::Skipped => self.report.skipped += 1,
-                    Action::Renamed => self.report.renamed += 1,
-                }
-                self.report.bytes += bytes;
-                if !record.kind.is_container() {
-                    // The first of several links that is restored takes the part of the item that holds the content.
-                    let holder = record.hard_link.clone().unwrap_or_else(|| item.id.clone());
-                    self.note_link(holder, &placed, record);
-                }
-                self.advance(bytes)?;
-                Ok(Some(placed))
-            }
-            Err(error) => {
-                self.problem(&item.id, path.to_owned(), error)?;
-                Ok(None)
-            }
+        // The first of several links that is restored takes the part of the item that holds the content.
+        let holder = match &record.hard_link {
+            Some(holder) => Some(holder.clone()),
+            None => may_have_links(&record).then(|| id.clone()),
+        };
+        let contents = Stored { inner: Arc::clone(&self.browser.inner), record: linked.unwrap_or(record) };
+        let (sink, conflict, small) = (self.sink, self.conflict, Arc::clone(&self.small));
+        Ok(async move {
+            let place = Place::new(parent.as_ref(), conflict, link.as_ref());
+            let outcome = match put_small(sink, &item, place, &contents, &small).await {
+                Some(outcome) => outcome,
+                None => sink.put(&item, place, &contents).await,
+            };
+            let skipped = outcome.as_ref().is_ok_and(|placement| placement.action == Action::Skipped);
+            let bytes = if skipped || link.is_some() { 0 } else { contents.record.size() };
+            Put { id, path, folder, bytes, memory: 0, holder, outcome }
         }
+        .boxed())
     }
 
-    /// Remembers where a file with several links was put. `links` is the number of names, where the source says it.
-    fn note_link(&mut self, holder: ItemId, placed: &Placed, record: &Record) {
-        let linked = record.hard_link.is_some()
-            || record.attributes.get("links").and_then(crate::item::Value::as_int) > Some(1);
-        if linked {
+    /// Takes note of what became of an item; where it is.
+    fn take(&mut self, put: Put) -> Result<Option<Placed>> {
+        let Put { id, path, bytes, holder, outcome, .. } = put;
+        let Placement { placed, action, problems } = match outcome {
+            Ok(placement) => placement,
+            Err(error) => {
+                self.problem(&id, path, error)?;
+                return Ok(None);
+            }
+        };
+        for error in problems {
+            self.problem(&id, path.clone(), error)?;
+        }
+        match action {
+            Action::Created => self.report.created += 1,
+            Action::Replaced => self.report.replaced += 1,
+            Action::Skipped => self.report.skipped += 1,
+            Action::Renamed => self.report.renamed += 1,
+        }
+        self.report.bytes += bytes;
+        if let Some(holder) = holder {
             self.links.entry(holder).or_insert_with(|| placed.clone());
         }
+        self.advance(bytes)?;
+        Ok(Some(placed))
     }
 
     fn advance(&mut self, bytes: u64) -> Result<()> {
@@ -457,15 +584,54 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// The streams of a record, for a sink.
-struct Stored<'a> {
-    inner: Arc<Inner>,
-    record: &'a Record,
+/// Puts an item with one short stream together with others, if the sink can. None if it cannot, or if the content was not what it should be:
+/// reading it the long way then looks for other copies and says what is wrong.
+async fn put_small(
+    sink: &dyn Sink,
+    item: &Item,
+    place: Place<'_>,
+    contents: &Stored,
+    small: &Batcher,
+) -> Option<Result<Placement>> {
+    let [(_, content)] = contents.record.streams.as_slice() else { return None };
+    if content.depth > 0 || content.len > SMALL_BYTES {
+        return None;
+    }
+    let put = sink.put_blocking(item, place)?;
+    let (mut chunks, mut len) = (Vec::with_capacity(content.refs.len()), 0);
+    for chunk in &content.refs {
+        let bytes = contents.inner.unproven_chunk(chunk.id).await.ok()?;
+        len += bytes.len() as u64;
+        chunks.push(bytes);
+    }
+    if len != content.len {
+        return None;
+    }
+    let (inner, ids) = (Arc::clone(&contents.inner), content.refs.clone());
+    let job = move || {
+        let mut proven = ids.iter().zip(&chunks).map(|(chunk, bytes)| {
+            bytes.len() as u64 == chunk.len && inner.is_chunk(Class::Data, chunk.id, bytes).unwrap_or(false)
+        });
+        proven.all(|proven| proven).then(|| put.put(&chunks))
+    };
+    small.run(len, job).await.unwrap_or_else(|error| Some(Err(error)))
 }
 
-impl Contents for Stored<'_> {
+/// Whether the source said that the file has more names than this one.
+fn may_have_links(record: &Record) -> bool {
+    !record.kind.is_container()
+        && record.attributes.get("links").and_then(crate::item::Value::as_int) > Some(1)
+}
+
+/// The streams of a record, for a sink.
+struct Stored {
+    inner: Arc<Inner>,
+    record: Record,
+}
+
+impl Contents for Stored {
     fn open<'a>(&'a self, stream: &str) -> Result<Content<'a>> {
-        let found = stream_of(self.record, stream)?;
+        let found = stream_of(&self.record, stream)?;
         let all = 0..found.len;
         content::read(Arc::clone(&self.inner), found, all)
     }

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_channel::{mpsc, oneshot};
+use futures_util::future::BoxFuture;
 use futures_util::lock::Mutex as AsyncMutex;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 
 use super::Inner;
+use super::batcher::Batcher;
+use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
 use super::log::create;
 use super::pipeline::{self, Command, Frame, Stored};
-use crate::chunk::Chunker;
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
-use crate::dedup::Index;
 use crate::error::{Error, Result};
 use crate::format::log::{ObjectRef, SegmentRef, SnapshotRef};
 use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
@@ -24,7 +25,7 @@ use crate::format::segment::Segment;
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::limits;
-use crate::source::Content;
+use crate::source::{BlockingContent, Content};
 use crate::tree::{Boundary, NodeSink};
 
 /// Plaintext that a data frame collects before it is compressed and sealed. Measured on kernel sources: smaller frames
@@ -74,13 +75,16 @@ pub(super) struct Session {
     inner: Arc<Inner>,
     keys: SessionKeys,
     id: SessionId,
-    index: Index,
+    naming: Arc<Naming>,
     boundary: Boundary,
     counters: Counters,
+    small: Batcher,
     /// Chunks that this session has sent down the pipeline.
     seen: Mutex<HashSet<ChunkId>>,
-    data: Mutex<Option<Frame>>,
-    tree: Mutex<Option<Frame>>,
+    /// Frames that are being filled. Locked until a full one is on its way, so that streams which find the pipeline full wait with what
+    /// they have instead of filling frame after frame.
+    data: AsyncMutex<Frame>,
+    tree: AsyncMutex<Frame>,
     commands: AsyncMutex<mpsc::Sender<Command>>,
     receiver: Mutex<Option<mpsc::Receiver<Command>>>,
     stored: Stored,
@@ -94,12 +98,17 @@ impl Session {
         Ok(Self {
             keys,
             id: SessionId::from_bytes(inner.env.random()?),
-            index: state.index.clone(),
+            naming: Arc::new(Naming {
+                gear: Arc::clone(inner.gear()?),
+                key: inner.ring.id_key(Class::Data)?.clone(),
+                index: state.index.clone(),
+            }),
             boundary: Boundary::new(inner.ring.boundary()?.clone(), state.config.node_target),
             counters: Counters::default(),
+            small: Batcher::new(inner.env.clone()),
             seen: Mutex::default(),
-            data: Mutex::default(),
-            tree: Mutex::default(),
+            data: AsyncMutex::new(Frame::new(Class::Data)),
+            tree: AsyncMutex::new(Frame::new(Class::Tree)),
             commands: AsyncMutex::new(commands),
             receiver: Mutex::new(Some(receiver)),
             stored: Stored::default(),
@@ -125,6 +134,11 @@ impl Session {
         self.id
     }
 
+    /// Jobs that wait for company.
+    pub(super) const fn small(&self) -> &Batcher {
+        &self.small
+    }
+
     pub(super) const fn boundary(&self) -> &Boundary {
         &self.boundary
     }
@@ -133,36 +147,45 @@ impl Session {
         self.counters.bytes_stored()
     }
 
-    /// Stores a chunk, unless it is stored already. Waits while the pipeline is full.
-    pub(super) async fn put_chunk(&self, class: Class, bytes: Bytes) -> Result<ChunkRef> {
+    /// Stores a chunk of the trees, unless it is stored already. Waits while the pipeline is full.
+    async fn put_tree_chunk(&self, bytes: Bytes) -> Result<ChunkId> {
+        let id = chunk_id(self.inner.ring.id_key(Class::Tree)?, &bytes);
+        if !self.naming.index.contains(&id) {
+            self.put_new(Class::Tree, id, bytes).await?;
+        }
+        Ok(id)
+    }
+
+    /// Stores a chunk that was not stored when the session began, unless the session has done so. Waits while the pipeline is full.
+    async fn put_new(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
         if bytes.len() > limits::CHUNK_BYTES_MAX {
             return Err(Error::bug("a chunk exceeds the format's limit"));
         }
-        let id = chunk_id(self.inner.ring.id_key(class)?, &bytes);
-        let chunk = ChunkRef { id, len: bytes.len() as u64 };
-        if self.index.contains(&id) || !lock(&self.seen).insert(id) {
-            return Ok(chunk);
+        if !lock(&self.seen).insert(id) {
+            return Ok(());
         }
         let (slot, target) = match class {
             Class::Data => (&self.data, DATA_FRAME_BYTES),
             _ => (&self.tree, TREE_FRAME_BYTES),
         };
-        let full = {
-            let mut slot = lock(slot);
-            let frame = slot.get_or_insert_with(|| Frame {
-                class,
-                raw: Vec::with_capacity(target + target / 4),
-                chunks: Vec::new(),
-            });
-            let place = |len: usize| u32::try_from(len).map_err(|_| Error::bug("a frame exceeds 4 GiB"));
-            frame.chunks.push((id, place(frame.raw.len())?, place(bytes.len())?));
-            frame.raw.extend_from_slice(&bytes);
-            if frame.raw.len() >= target { slot.take() } else { None }
-        };
-        if let Some(frame) = full {
-            self.send(Command::Frame(frame)).await?;
+        let mut frame = slot.lock().await;
+        frame.push(id, bytes)?;
+        if frame.len >= target {
+            let full = std::mem::replace(&mut *frame, Frame::new(class));
+            self.send(Command::Frame(full)).await?;
         }
-        Ok(chunk)
+        Ok(())
+    }
+
+    /// Stores what a step has cut, and notes it.
+    async fn put_named(&self, chunks: Vec<Named>, refs: &mut Vec<ChunkRef>) -> Result<()> {
+        for Named { id, len, bytes } in chunks {
+            if let Some(bytes) = bytes {
+                self.put_new(Class::Data, id, bytes).await?;
+            }
+            refs.push(ChunkRef { id, len });
+        }
+        Ok(())
     }
 
     /// Cuts and stores a stream. `seen` is called with the length of each piece that arrives.
@@ -174,27 +197,77 @@ impl Session {
         mut content: Content<'_>,
         mut seen: impl FnMut(u64) -> Result<()> + Send,
     ) -> Result<(ContentRef, Option<Error>), Failure> {
-        let mut chunker = Chunker::new(self.inner.gear()?);
-        let (mut chunks, mut refs, mut len, mut doubt) = (Vec::new(), Vec::new(), 0u64, None);
-        while let Some(piece) = content.bytes.next().await {
-            match piece {
-                Ok(piece) => {
+        /// Where the stream's chunker is.
+        enum Place {
+            Here(Cutting),
+            Away(BoxFuture<'static, Result<Step>>),
+        }
+        let mut place = Place::Here(Cutting::new(Arc::clone(&self.naming)));
+        let (mut refs, mut len, mut doubt) = (Vec::new(), 0u64, None);
+        let (mut arrived, mut waiting, mut ended) = (Vec::new(), 0, false);
+        while !ended {
+            match content.bytes.next().await {
+                Some(Ok(piece)) => {
+                    waiting += piece.len();
                     len += piece.len() as u64;
                     seen(piece.len() as u64)?;
-                    chunker.push(piece, &mut chunks);
-                    for chunk in chunks.drain(..) {
-                        refs.push(self.put_chunk(Class::Data, chunk).await?);
-                    }
+                    arrived.push(piece);
                 }
-                Err(error) if is_doubt(&error) => doubt = Some(error),
-                Err(error) => return Err(Failure::Source(error)),
+                Some(Err(error)) if is_doubt(&error) => doubt = Some(error),
+                Some(Err(error)) => return Err(Failure::Source(error)),
+                None => ended = true,
             }
-        }
-        chunker.finish(&mut chunks);
-        for chunk in chunks {
-            refs.push(self.put_chunk(Class::Data, chunk).await?);
+            if waiting < STEP_BYTES && !ended {
+                continue;
+            }
+            let cutting = match place {
+                Place::Here(cutting) => cutting,
+                Place::Away(step) => {
+                    let Step { chunks, rest, .. } = step.await?;
+                    self.put_named(chunks, &mut refs).await?;
+                    rest.ok_or_else(|| Error::bug("a chunker went away"))?
+                }
+            };
+            let pieces = std::mem::take(&mut arrived);
+            if ended {
+                let step = if std::mem::take(&mut waiting) <= INLINE_BYTES {
+                    cutting.step(pieces, true)
+                } else {
+                    self.inner.env.run(move || Ok(cutting.step(pieces, true))).await?
+                };
+                self.put_named(step.chunks, &mut refs).await?;
+                break;
+            }
+            waiting = 0;
+            place = Place::Away(self.inner.env.run(move || Ok(cutting.step(pieces, false))).boxed());
         }
         Ok((self.fold(len, refs).await?, doubt))
+    }
+
+    /// The same for a stream that is read by calls that block. It is opened with others, once [`small`](Self::small) has enough of them
+    /// or is idle.
+    pub(super) async fn put_blocking(
+        &self,
+        content: BlockingContent,
+        mut seen: impl FnMut(u64) -> Result<()> + Send,
+    ) -> Result<(ContentRef, Option<Error>), Failure> {
+        let naming = Arc::clone(&self.naming);
+        let announced = content.size.unwrap_or(STEP_BYTES as u64);
+        let first = self.small.run(announced, move || Cutting::open(naming, content));
+        let mut step = first.await?.map_err(Failure::Source)?;
+        let (mut refs, mut len, mut doubt) = (Vec::new(), 0, None);
+        loop {
+            len += step.len;
+            doubt = doubt.or(step.doubt.take());
+            // The next step is under way while this one is put into frames.
+            let next = step.rest.take().map(|cutting| self.inner.env.run(move || Ok(cutting.read())));
+            seen(step.len)?;
+            self.put_named(step.chunks, &mut refs).await?;
+            match next {
+                Some(next) => step = next.await?.map_err(Failure::Source)?,
+                None => return Ok((self.fold(len, refs).await?, doubt)),
+            }
+        }
     }
 
     /// Stores bytes that are in memory as content of the data class.
@@ -222,7 +295,7 @@ impl Session {
                 let end = rest.iter().take(LIST_REFS_MAX).position(ends).map_or(LIST_REFS_MAX, |at| at + 1);
                 let (list, after) = rest.split_at(end.min(rest.len()));
                 let covered = list.iter().map(|entry| entry.len).sum();
-                let id = self.put_chunk(Class::Tree, encode_chunk_list(depth, list).into()).await?.id;
+                let id = self.put_tree_chunk(encode_chunk_list(depth, list).into()).await?;
                 above.push(ChunkRef { id, len: covered });
                 rest = after;
             }
@@ -277,8 +350,10 @@ impl Session {
 
     async fn flush(&self) -> Result<()> {
         for slot in [&self.data, &self.tree] {
-            let frame = lock(slot).take();
-            if let Some(frame) = frame {
+            let mut slot = slot.lock().await;
+            let class = slot.class;
+            let frame = std::mem::replace(&mut *slot, Frame::new(class));
+            if frame.len > 0 {
                 self.send(Command::Frame(frame)).await?;
             }
         }
@@ -296,7 +371,7 @@ impl Session {
 #[async_trait]
 impl NodeSink for Session {
     async fn put_node(&self, bytes: Vec<u8>) -> Result<ChunkId> {
-        Ok(self.put_chunk(Class::Tree, bytes.into()).await?.id)
+        self.put_tree_chunk(bytes.into()).await
     }
 }
 

@@ -17,6 +17,7 @@ const NAMES: &str = "an item gets its name";
 const CONFINED: &str = "no name leads out of the containing item";
 const WHOLE: &str = "an item whose content fails is an error and leaves nothing under its name";
 const SKIP: &str = "with Skip what is there stays as it is, and the item is Skipped";
+const BLOCKING: &str = "an item that can be put by calls that block arrives that way";
 const REPLACE: &str = "with Replace the item takes the place of what is there, and is Replaced";
 const KEEP_BOTH: &str = "with KeepBoth both are there afterwards, and the item is Renamed";
 const ENTER: &str = "a container that is there already is entered, whatever the policy";
@@ -199,7 +200,24 @@ impl Suite<'_> {
         let long = painted(11, 3_000_000);
         let pieces = Given { bytes: long.clone(), piece: 4_097, failure: None };
         self.put(CREATES, &file("pieces", &long), Some(top), Conflict::Skip, &pieces).await?;
-        self.expect(BYTES, "pieces", Some(&long)).await
+        self.expect(BYTES, "pieces", Some(&long)).await?;
+        self.blocking(top).await
+    }
+
+    /// What a sink puts by calls that block arrives as well, in one piece or in several.
+    async fn blocking(&self, top: &Placed) -> Result<(), Failure> {
+        for (name, len) in [("blocking", 5_000), ("blocking empty", 0)] {
+            let bytes = painted(19, len);
+            let item = file(name, &bytes);
+            let Some(put) = self.sink.put_blocking(&item, Place::new(Some(top), Conflict::Skip, None)) else {
+                continue;
+            };
+            let pieces: Vec<Bytes> = bytes.chunks(1_234).map(Bytes::copy_from_slice).collect();
+            let placement = succeed(BLOCKING, put.put(&pieces))?;
+            self.expect_action(BLOCKING, &placement, Action::Created)?;
+            self.expect(BLOCKING, name, Some(&bytes)).await?;
+        }
+        Ok(())
     }
 
     async fn names(&self, top: &Placed) -> Result<(), Failure> {

@@ -22,6 +22,7 @@ const FRESH_CURSOR: &str = "a delta from the last cursor, with nothing changed, 
 const OPENS: &str = "every announced stream opens and reads to its end";
 const SIZES: &str = "a stream is as long as announced";
 const SAME_BYTES: &str = "an item whose tag is the same reads the same bytes again";
+const BLOCKING: &str = "a stream that can be read by calls that block reads the same bytes that way";
 const NO_STREAM: &str = "a stream that the item does not have is NotFound";
 const CONCURRENCY: &str = "at least one item may be read at once";
 
@@ -170,6 +171,10 @@ async fn streams(source: &dyn Source, state: &State) -> Result<(), Failure> {
             for size in [announced, stream.size].into_iter().flatten() {
                 let length = bytes.len() as u64;
                 check(SIZES, size == length, || format!("{length} bytes of {}, {size} announced", item.id))?;
+            }
+            if let Some(content) = source.open_blocking(item, &stream.name) {
+                let pieces = succeed(OPENS, content.open().and_then(Iterator::collect::<Result<Vec<_>, _>>))?;
+                check(BLOCKING, pieces.concat() == bytes, || format!("other bytes of {}", item.id))?;
             }
             if number < REREAD_MAX && !item.tag.is_empty() {
                 let (_, again) = succeed(OPENS, read().await)?;

@@ -31,12 +31,16 @@ pub struct DriveSink {
     pub(super) drive: String,
     target: String,
     pub(super) range_bytes: usize,
+    concurrency: usize,
     versions: bool,
     pub(super) permissions: bool,
     pub(super) fields: bool,
     /// Folders that are being filled.
     open: Mutex<HashMap<Placed, Open>>,
 }
+
+/// A small file is two requests one after the other, and four resource units.
+const CONCURRENCY: usize = 4;
 
 /// A folder that is being filled.
 #[derive(Clone, Copy, Default)]
@@ -102,6 +106,7 @@ impl DriveSink {
             drive: drive_id.into(),
             target,
             range_bytes: UPLOAD_RANGE_BYTES,
+            concurrency: CONCURRENCY,
             versions: false,
             permissions: false,
             fields: false,
@@ -115,6 +120,14 @@ impl DriveSink {
     pub fn with_range_bytes(mut self, bytes: usize) -> Self {
         let units = (bytes / UPLOAD_UNIT_BYTES).clamp(1, UPLOAD_UNITS_MAX);
         self.range_bytes = units * UPLOAD_UNIT_BYTES;
+        self
+    }
+
+    /// How many items are put at once; the default is 4, which the smallest tenant's allowance of requests bears for itself. An app that has
+    /// the tenant for itself may go to 16, as many uploads as the service is sent at once.
+    #[must_use]
+    pub fn with_concurrency(mut self, items: usize) -> Self {
+        self.concurrency = items.max(1);
         self
     }
 
@@ -360,6 +373,10 @@ impl DriveSink {
 
 #[async_trait]
 impl Sink for DriveSink {
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     async fn put<'a>(
         &'a self,
         item: &'a Item,

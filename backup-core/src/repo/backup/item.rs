@@ -100,9 +100,14 @@ impl Run<'_> {
                     streams.contents.push((stream.name.clone(), content));
                     continue;
                 }
-                let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
                 let seen = |len| self.tick(|totals| totals.bytes_done += len);
-                let (content, doubt) = self.session.put_content(content, seen).await?;
+                let (content, doubt) = match self.source.open_blocking(item, &stream.name) {
+                    Some(content) => self.session.put_blocking(content, seen).await?,
+                    None => {
+                        let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
+                        self.session.put_content(content, seen).await?
+                    }
+                };
                 streams.contents.push((stream.name.clone(), content));
                 streams.doubt = streams.doubt.or(doubt);
             }

@@ -31,6 +31,10 @@ use merge::Mode;
 
 /// Stored bytes after which a run commits its chunks, so that a crash costs at most this much to upload again.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
+/// Announced bytes of the items that are read at once, at most, unless there is only one. An item counts for no more than a stream holds in
+/// memory while it is cut.
+const READING_BYTES_MAX: u64 = 8 << 20;
+const READING_BYTES_OF_ITEM: u64 = 4 << 20;
 /// So many items in a row that fail for a reason that may pass mean that the source is down.
 const FAILURES_IN_A_ROW_MAX: u32 = 32;
 
@@ -271,15 +275,21 @@ impl<'a> Run<'a> {
         self.phase(Phase::Transferring)?;
         let mut changes = self.source.changes(since).fuse();
         let mut reading = FuturesUnordered::new();
-        let mut busy: HashSet<ItemId> = HashSet::new();
+        // Items that are being read, with the memory that they may need.
+        let mut busy: HashMap<ItemId, u64> = HashMap::new();
+        let mut busy_bytes = 0;
         // A change that has to wait: its item, or for a reset any item, is still being read.
         let mut waiting: Option<Change> = None;
         let (concurrency, mut ended, mut committed) = (self.source.concurrency().max(1), false, 0);
         loop {
             let blocked = match &waiting {
                 Some(Change::Reset) => !reading.is_empty(),
-                Some(Change::Upsert(item)) => busy.contains(&item.id) || reading.len() >= concurrency,
-                Some(Change::Remove(id)) => busy.contains(id),
+                Some(Change::Upsert(item)) => {
+                    busy.contains_key(&item.id)
+                        || reading.len() >= concurrency
+                        || busy_bytes > 0 && busy_bytes + memory_of(item) > READING_BYTES_MAX
+                }
+                Some(Change::Remove(id)) => busy.contains_key(id),
                 _ => false,
             };
             if !blocked && let Some(change) = waiting.take() {
@@ -288,7 +298,9 @@ impl<'a> Run<'a> {
                         if item.kind.is_container() && !findings.full {
                             findings.named.insert(item.id.clone(), item.parent.clone());
                         }
-                        busy.insert(item.id.clone());
+                        let memory = memory_of(&item);
+                        busy_bytes += memory;
+                        busy.insert(item.id.clone(), memory);
                         reading.push(self.read(item));
                     }
                     other => self.note(findings, other)?,
@@ -306,7 +318,7 @@ impl<'a> Run<'a> {
             futures_util::select_biased! {
                 outcome = reading.select_next_some() => {
                     let (id, outcome): (ItemId, Outcome) = outcome?;
-                    busy.remove(&id);
+                    busy_bytes -= busy.remove(&id).unwrap_or_default();
                     self.take(findings, id, outcome)?;
                     if self.session.bytes_stored() - committed >= self.checkpoint_bytes {
                         committed = self.session.bytes_stored();
@@ -316,7 +328,8 @@ impl<'a> Run<'a> {
                 change = next.fuse() => match change {
                     Some(change) => waiting = Some(change?),
                     None => ended = true,
-                }
+                },
+                () = self.session.small().idle() => {}
             }
         }
     }
@@ -535,4 +548,11 @@ impl<'a> Run<'a> {
         // A panic in the caller's callback must not turn into a second one here.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes that reading an item may hold, as far as its streams are announced. Those that are not are few at a time: their source says
+/// how many items it wants to be read at once.
+fn memory_of(item: &Item) -> u64 {
+    let announced: u64 = item.streams.iter().filter_map(|stream| stream.size).fold(0, u64::saturating_add);
+    announced.min(READING_BYTES_OF_ITEM)
 }
