@@ -129,6 +129,11 @@ part_foreign() {
     NODE_PATH=$node/node_modules "$cache/foreign/bin/python" -m pytest -q "$here"
 }
 
+# The benchmark runs to its end; what it measures on so little means nothing.
+part_bench() {
+  "${PYTHON:-python3}" benches/compare.py --smoke
+}
+
 # Two versions of the kernel's sources (78,600 files, 1.4 GB): backed up twice each, restored, compared, every byte
 # verified; no step may take more than 150 MB of memory.
 part_tree() {
@@ -146,7 +151,7 @@ part_tree() {
   rm -rf "$place"
 }
 
-all=(format lint rust docs purity examples reader foreign python tree)
+all=(format lint rust docs purity examples reader foreign python bench tree)
 parts=("$@")
 if [ ${#parts[@]} -eq 0 ]; then parts=("${all[@]}"); fi
 if [ "${parts[*]}" = fast ]; then parts=(format lint rust); fi
