@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use backup_core::{
     Attributes, Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Problem, Result, Source,
-    Stream, Timestamp,
+    Stream, Timestamp, Value,
 };
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -17,9 +17,10 @@ use http::{HeaderName, HeaderValue, Method};
 use super::download::Download;
 use super::extras::{Policy, Versions};
 use super::item_address;
-use super::wire::{SELECT, parse};
+use super::wire::{QUICK_XOR_HASH, SELECT, parse};
 use crate::batch::BatchRequest;
 use crate::client::{Call, GraphClient, Listing, with_permission};
+use crate::hash::QuickXorHash;
 use crate::limits::{
     DOWNLOAD_URL_SECONDS_MAX, DOWNLOAD_URLS_MAX, MISSED_ITEMS_MAX, PAGES_MAX, PAGES_STANDING_MAX,
     RANGE_BYTES, RANGE_BYTES_MIN, RESETS_MAX,
@@ -143,7 +144,7 @@ impl Source for DriveSource {
         let Some(announced) = item.stream(stream) else {
             return Err(Error::new(ErrorKind::NotFound, "the file has no such stream").with_item(stream));
         };
-        if announced.size == Some(0) {
+        if announced.size == Some(0) && !has_hash_of_something(item) {
             // Nothing to fetch: a request saved for each of the many empty files there are.
             return Ok(Content::from_bytes(Bytes::new()));
         }
@@ -162,6 +163,13 @@ impl Source for DriveSource {
     fn metrics(&self) -> Attributes {
         self.client.metrics().to_attributes()
     }
+}
+
+/// Whether the announced hash is of some bytes, whatever the announced length says: of labelled files the service announces lengths that
+/// are not theirs.
+fn has_hash_of_something(item: &Item) -> bool {
+    let hash = item.attributes.get(QUICK_XOR_HASH).and_then(Value::as_text);
+    hash.is_some_and(|hash| hash != QuickXorHash::of(b""))
 }
 
 impl fmt::Debug for DriveSource {
