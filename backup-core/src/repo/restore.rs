@@ -1,6 +1,6 @@
 //! A restore: a walk through a snapshot, parents first, into a sink.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -155,6 +155,7 @@ impl<'a> RestoreRun<'a> {
             links: HashMap::new(),
             small: Arc::new(Batcher::new(browser.inner.env.clone())),
             putting: FuturesUnordered::new(),
+            put: VecDeque::new(),
             putting_bytes: 0,
             folders: HashMap::new(),
             entered: 0,
@@ -272,6 +273,8 @@ struct Walk<'a, 'r> {
     /// Small items that wait for company.
     small: Arc<Batcher>,
     putting: FuturesUnordered<BoxFuture<'a, Put>>,
+    /// Items that have been put while the walk waited for something else.
+    put: VecDeque<Put>,
     /// Memory that the items may need that are being put.
     putting_bytes: u64,
     /// Folders by number, until they are closed.
@@ -284,8 +287,9 @@ struct Walk<'a, 'r> {
 impl<'a> Walk<'a, '_> {
     async fn run(&mut self) -> Result<()> {
         let top = name_key::below(None);
-        let mut scan = self.browser.scan_names(&top).await?;
-        while let Some(entry) = scan.next_below(&top).await? {
+        let browser = self.browser;
+        let mut scan = self.alongside(browser.scan_names(&top)).await?;
+        while let Some(entry) = self.alongside(scan.next_below(&top)).await? {
             let id = name_key::item_id(&entry.key, &top)?;
             self.walk_from(id).await?;
         }
@@ -299,7 +303,7 @@ impl<'a> Walk<'a, '_> {
             stack.push(open);
         }
         while let Some(open) = stack.last_mut() {
-            match open.scan.next_below(&open.prefix).await? {
+            match self.alongside(open.scan.next_below(&open.prefix)).await? {
                 Some(entry) => {
                     let id = name_key::item_id(&entry.key, &open.prefix)?;
                     if stack.len() > limits::PATH_DEPTH_MAX {
@@ -321,10 +325,23 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
-        while !self.putting.is_empty() {
+        while !self.putting.is_empty() || !self.put.is_empty() {
             self.settle().await?;
         }
         Ok(())
+    }
+
+    /// Waits for something while items are being put. The walk waits for nothing in any other way: an item that is being put may hold
+    /// what it waits for, a frame that is on its way or a place in a queue of the service, and holds it until it is polled.
+    async fn alongside<T>(&mut self, work: impl Future<Output = T> + Send) -> T {
+        let mut work = std::pin::pin!(work.fuse());
+        loop {
+            futures_util::select_biased! {
+                done = work => return done,
+                put = self.putting.select_next_some() => self.put.push_back(put),
+                () = self.small.idle() => {}
+            }
+        }
     }
 
     /// One thing less that a folder waits for. The last one closes it, and releases the folder above.
@@ -337,10 +354,11 @@ impl<'a> Walk<'a, '_> {
                 break;
             }
             let Some(Folder { parent, close, .. }) = self.folders.remove(&number) else { break };
-            if let Some((item, path, placed)) = close
-                && let Err(error) = self.sink.close(&item, &placed).await
-            {
-                self.problem(&item.id, path, error)?;
+            if let Some((item, path, placed)) = close {
+                let sink = self.sink;
+                if let Err(error) = self.alongside(sink.close(&item, &placed)).await {
+                    self.problem(&item.id, path, error)?;
+                }
             }
             next = parent;
         }
@@ -349,9 +367,12 @@ impl<'a> Walk<'a, '_> {
 
     /// Waits for one of the items that are being put, and takes note of what became of it.
     async fn settle(&mut self) -> Result<()> {
-        let put = futures_util::select_biased! {
-            put = self.putting.select_next_some() => put,
-            () = self.small.idle() => return Ok(()),
+        let put = match self.put.pop_front() {
+            Some(put) => put,
+            None => futures_util::select_biased! {
+                put = self.putting.select_next_some() => put,
+                () = self.small.idle() => return Ok(()),
+            },
         };
         self.putting_bytes -= put.memory;
         let folder = put.folder;
@@ -365,7 +386,8 @@ impl<'a> Walk<'a, '_> {
     /// Handles one item; a container is given back to be walked.
     async fn enter(&mut self, id: ItemId, stack: &mut [Open<'a>]) -> Result<Option<Open<'a>>> {
         self.entered += 1;
-        let record = self.browser.record(&id).await?;
+        let browser = self.browser;
+        let record = self.alongside(browser.record(&id)).await?;
         let is_root = self.root.as_ref() == Some(&id);
         let above = stack.last();
         let path = match above {
@@ -386,7 +408,7 @@ impl<'a> Walk<'a, '_> {
         if !wanted && !container {
             return Ok(None);
         }
-        let item = match self.browser.to_item(id.clone(), &record).await {
+        let item = match self.alongside(browser.to_item(id.clone(), &record)).await {
             Ok(item) => item,
             Err(error) => {
                 self.problem(&id, path, error)?;
@@ -400,7 +422,8 @@ impl<'a> Walk<'a, '_> {
         }
         let placed = if wanted {
             let Some(parent) = self.place_above(stack).await? else { return Ok(None) };
-            let put = self.put(item.clone(), record.clone(), path.clone(), folder, parent).await?.await;
+            let put = self.put(item.clone(), record.clone(), path.clone(), folder, parent).await?;
+            let put = self.alongside(put).await;
             match self.take(put)? {
                 Some(placed) => Some(placed),
                 None => return Ok(None),
@@ -414,7 +437,7 @@ impl<'a> Walk<'a, '_> {
             above.left += 1;
         }
         let prefix = name_key::below(Some(&id));
-        let scan = self.browser.scan_names(&prefix).await?;
+        let scan = self.alongside(browser.scan_names(&prefix)).await?;
         Ok(Some(Open { number, item, record, path, selected, lost, placed, prefix, scan }))
     }
 
@@ -430,7 +453,7 @@ impl<'a> Walk<'a, '_> {
         let waits_for_link = record.hard_link.as_ref().is_some_and(|holder| !self.links.contains_key(holder));
         let most = if waits_for_link { 0 } else { self.sink.concurrency().max(1) - 1 };
         let memory = record.size().min(PUTTING_BYTES_OF_ITEM);
-        while self.putting.len() > most
+        while self.putting.len() + self.put.len() > most
             || self.putting_bytes > 0 && self.putting_bytes + memory > PUTTING_BYTES_MAX
         {
             self.settle().await?;
@@ -452,7 +475,8 @@ impl<'a> Walk<'a, '_> {
         for open in stack.iter_mut() {
             if open.placed.is_none() {
                 let (item, record) = (open.item.clone(), open.record.clone());
-                let put = self.put(item, record, open.path.clone(), None, parent).await?.await;
+                let put = self.put(item, record, open.path.clone(), None, parent).await?;
+                let put = self.alongside(put).await;
                 match self.take(put)? {
                     Some(placed) => open.placed = Some(placed),
                     None => return Ok(None),
@@ -474,7 +498,7 @@ impl<'a> Walk<'a, '_> {
     ) -> Result<BoxFuture<'a, Put>> {
         let id = item.id.clone();
         let linked = match &record.hard_link {
-            Some(target) => match self.browser.record(target).await {
+            Some(target) => match self.alongside(self.browser.record(target)).await {
                 Ok(target) => Some(target),
                 Err(error) => {
                     let put =

@@ -16,6 +16,7 @@ mod roundtrip;
 mod scale;
 mod undo;
 mod vectors;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -282,7 +282,15 @@ impl<'a> Run<'a> {
         let mut waiting: Option<Change> = None;
         let (concurrency, mut ended, mut committed) = (self.source.concurrency().max(1), false, 0);
         loop {
+            let due = self.session.bytes_stored() - committed >= self.checkpoint_bytes;
+            if due && reading.is_empty() {
+                // Only now: an item that is being read may hold what the commit waits for, and holds it until it is polled.
+                self.session.commit(None).await?;
+                committed = self.session.bytes_stored();
+                continue;
+            }
             let blocked = match &waiting {
+                Some(Change::Upsert(_)) if due => true,
                 Some(Change::Reset) => !reading.is_empty(),
                 Some(Change::Upsert(item)) => {
                     busy.contains_key(&item.id)
@@ -320,10 +328,6 @@ impl<'a> Run<'a> {
                     let (id, outcome): (ItemId, Outcome) = outcome?;
                     busy_bytes -= busy.remove(&id).unwrap_or_default();
                     self.take(findings, id, outcome)?;
-                    if self.session.bytes_stored() - committed >= self.checkpoint_bytes {
-                        committed = self.session.bytes_stored();
-                        self.session.commit(None).await?;
-                    }
                 }
                 change = next.fuse() => match change {
                     Some(change) => waiting = Some(change?),
