@@ -4,8 +4,8 @@
 //! (`openat`, `O_NOFOLLOW`). So a link that somebody plants into the tree while it is walked or restored leads nowhere,
 //! and paths may be longer than the system's limit.
 //!
-//! System calls are made on threads of their own, at most eight for all folders of a process, which start with the first use:
-//! polling never waits for a disk.
+//! Polling never waits for a disk. The engine reads files and writes small ones on its workers; everything else calls the system on threads of
+//! the folders' own, at most eight in a process, which start with the first use.
 //!
 //! Not kept: extended attributes, access control lists, access times, device files, sockets and pipes. Windows is out
 //! of scope: names, owners and links are different things there.
