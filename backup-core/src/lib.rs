@@ -50,11 +50,13 @@
 //! | `folder` | `FolderSource` and `FolderSink` (Unix) |
 //! | `object-store` | `store::ObjectStoreAdapter` over any `object_store` implementation, `store::from_url` |
 //! | `fs`, `s3`, `azure`, `gcs` | its back ends: local disk, Amazon S3, Azure Blob, Google Cloud Storage |
+//! | `cache` | `DirectoryCache`: the index in mapped files, for repositories with millions of chunks |
 //! | `testkit` | [conformance suites](testkit), a store that fails on command, time and randomness that repeat |
 //!
 //! # Read first
 //! [`Repository`], then [`Source`]; [`Error`] for the rules of errors; `docs/ARCHITECTURE.md` for the way of the data.
 
+mod cache;
 mod chunk;
 mod compress;
 mod crypto;
@@ -67,6 +69,8 @@ mod format;
 mod id;
 mod item;
 mod limits;
+#[cfg(feature = "cache")]
+mod mapped;
 mod memory;
 mod progress;
 mod repo;
@@ -81,6 +85,7 @@ mod threads;
 mod time;
 mod tree;
 
+pub use cache::{CacheEntry, IndexCache};
 pub use crypto::KdfParams;
 pub use env::{Clock, Entropy, Env, InlineWorkers, Workers};
 pub use error::{Error, ErrorKind, Result};
@@ -89,6 +94,8 @@ pub use folder::{FolderSink, FolderSource};
 pub use format::snapshot::{RecordedProblem, SnapshotState, SnapshotStats};
 pub use id::{ChunkId, ObjectHash, ObjectId, RepoId, SessionId, SnapshotId};
 pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
+#[cfg(feature = "cache")]
+pub use mapped::DirectoryCache;
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{

@@ -9,10 +9,9 @@ use quick_cache::sync::Cache;
 
 use super::Inner;
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id};
-use crate::dedup::Location;
+use crate::dedup::{Location, PackRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pack::open_frame;
-use crate::format::segment::PackInfo;
 use crate::id::{ChunkId, ObjectId};
 use crate::tree::{Node, NodeSource, TreeKind};
 
@@ -93,6 +92,16 @@ impl Inner {
 
     /// The plaintext of a chunk, verified. Tries every place that the index knows before it gives up.
     pub(super) async fn chunk(&self, class: Class, id: ChunkId) -> Result<Bytes> {
+        match self.chunk_somewhere(class, id).await {
+            // The index says so, or a damaged cache of it.
+            Err(error) if error.kind() == ErrorKind::Missing && self.mend_index().await? => {
+                self.chunk_somewhere(class, id).await
+            }
+            chunk => chunk,
+        }
+    }
+
+    async fn chunk_somewhere(&self, class: Class, id: ChunkId) -> Result<Bytes> {
         let state = self.state();
         let mut failure = None;
         for location in state.index.locate(&id) {
@@ -167,10 +176,10 @@ impl Inner {
     }
 
     /// The opened header of a pack, from the copy that the index has.
-    fn pack(&self, class: Class, info: &PackInfo) -> Result<OpenedObject> {
+    fn pack(&self, class: Class, info: PackRef<'_>) -> Result<OpenedObject> {
         self.caches.packs.get_or_insert_with(&info.id, || {
             let name = ObjectName::Pack(info.id);
-            match OpenedObject::open(self.id, &self.ring, name, &info.header.0)? {
+            match OpenedObject::open(self.id, &self.ring, name, info.header)? {
                 (pack, found) if found == class => Ok(pack),
                 _ => {
                     Err(Error::corrupt("a chunk lies in a pack of another class").with_item(name.to_string()))

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use super::Inner;
 use crate::crypto::{Class, ObjectKind, ObjectName, SessionKeys, object_hash};
-use crate::dedup::Index;
+use crate::dedup::{Index, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{Checkpoint, Event, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef};
-use crate::format::segment::Segment;
 use crate::format::{open_object, seal_object};
 use crate::id::{ObjectHash, RepoId, SessionId};
 use crate::limits;
@@ -19,8 +17,6 @@ use crate::store::{Created, Key, Store};
 
 /// A checkpoint is written after this many entries, so that opening reads a bounded part of the log.
 const CHECKPOINT_EVERY: u64 = 64;
-/// Segments read at the same time while opening.
-const SEGMENT_READS: usize = 8;
 
 /// The end of the log as a client saw it. Keep it outside the store and give it back at the next open: then a store that
 /// shows an older state, or another one, is noticed.
@@ -84,8 +80,8 @@ impl State {
 }
 
 impl Inner {
-    /// Reads the log from its newest checkpoint on (`docs/format.md` 6.3).
-    pub(super) async fn load(&self, known: Option<Head>) -> Result<State> {
+    /// Reads the log from its newest checkpoint on (`docs/format.md` 6.3). With `anew`, nothing is taken from the index cache.
+    pub(super) async fn load(&self, known: Option<Head>, anew: bool) -> Result<State> {
         let listed = self.listed_numbers("checkpoint").await?;
         let mut state = None;
         for number in listed.into_iter().rev() {
@@ -110,11 +106,10 @@ impl Inner {
             Some(state) => state,
             None => self.load_genesis().await?,
         };
-        self.load_segments(&mut state.index, &state.segments).await?;
         if let Some(known) = known {
             self.check_known_head(&state, known).await?;
         }
-        let state = self.advance(state).await?;
+        self.follow(&mut state).await?;
         if let Some(known) = known.filter(|known| known.number > state.head.number) {
             let message = format!(
                 "the store shows log entry {} as its newest, but entry {} has been seen before",
@@ -122,6 +117,7 @@ impl Inner {
             );
             return Err(Error::new(ErrorKind::RolledBack, message));
         }
+        state.index = self.load_index(&state.segments, anew).await?;
         Ok(state)
     }
 
@@ -143,8 +139,15 @@ impl Inner {
         }
     }
 
-    /// Reads on until an entry does not exist, and holds that against a listing.
+    /// Takes over what has been committed since.
     pub(super) async fn advance(&self, mut state: State) -> Result<State> {
+        let fresh = self.follow(&mut state).await?;
+        self.add_segments(&mut state.index, &fresh).await?;
+        Ok(state)
+    }
+
+    /// Reads on until an entry does not exist, and holds that against a listing. The segments of the entries are left to be loaded.
+    async fn follow(&self, state: &mut State) -> Result<Vec<SegmentRef>> {
         // Listed before the entries are read: what others add meanwhile can then not look like a gap.
         let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
         let mut fresh = Vec::new();
@@ -158,8 +161,7 @@ impl Inner {
             )
             .with_item(ObjectName::Log(state.head.number + 1).to_string()));
         }
-        self.load_segments(&mut state.index, &fresh).await?;
-        Ok(state)
+        Ok(fresh)
     }
 
     /// Reads the whole log, entry by entry, and holds every checkpoint that is listed against it. Gives what is wrong.
@@ -253,31 +255,6 @@ impl Inner {
         Ok(numbers)
     }
 
-    async fn load_segments(&self, index: &mut Index, segments: &[SegmentRef]) -> Result<()> {
-        let read = |segment: &SegmentRef| -> BoxFuture<'_, Result<Segment>> {
-            Box::pin(self.read_segment(*segment))
-        };
-        let reads: Vec<_> = segments.iter().map(read).collect();
-        let mut runs = stream::iter(reads).buffered(SEGMENT_READS);
-        while let Some(run) = runs.next().await {
-            index.add(Arc::new(run?));
-        }
-        Ok(())
-    }
-
-    pub(super) async fn read_segment(&self, segment: SegmentRef) -> Result<Segment> {
-        let name = ObjectName::Segment(segment.object.id);
-        let bytes = self.read_named(name, segment.object).await?;
-        let run = Segment::decode(&open_object(self.id, &self.ring, name, &bytes)?)
-            .map_err(|error| error.with_item(name.to_string()))?;
-        if run.chunks.len() as u64 == u64::from(segment.entries) {
-            Ok(run)
-        } else {
-            Err(Error::corrupt("segment has another number of entries than the log says")
-                .with_item(name.to_string()))
-        }
-    }
-
     /// Reads an object that the log names, and holds it against its length and hash there.
     pub(super) async fn read_named(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
         let bytes = self.store.read(&name.key(), None).await.map_err(|error| match error.kind() {
@@ -300,7 +277,7 @@ impl Inner {
         session: SessionId,
         snapshots: Vec<SnapshotRef>,
         segments: Vec<SegmentRef>,
-        runs: Vec<Arc<Segment>>,
+        runs: Vec<Arc<Run>>,
     ) -> Result<()> {
         let mut state = State::clone(&self.state());
         loop {
@@ -324,6 +301,7 @@ impl Inner {
             self.write_checkpoint(keys, &mut state).await;
         }
         self.set_state(state);
+        self.settle_state().await;
         Ok(())
     }
 

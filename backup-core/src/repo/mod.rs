@@ -6,6 +6,9 @@ mod browse;
 mod chunks;
 mod content;
 mod difference;
+#[cfg(feature = "testkit")]
+mod imaginary;
+mod index;
 mod ingest;
 mod log;
 mod pipeline;
@@ -23,8 +26,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
+use crate::cache::IndexCache;
 use crate::chunk::Gear;
 use crate::crypto::{Class, KdfParams, Keyring, ObjectName, SessionKeys, open_slot, seal_slot};
+use crate::dedup::Index;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{Event, LogEntry, RepoConfig, SnapshotRef};
@@ -47,6 +52,7 @@ pub use suspicion::Suspicion;
 pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
 
 use chunks::Caches;
+use index::Cache;
 use log::State;
 
 /// An open repository. Clones share it; all methods may be called at the same time.
@@ -65,6 +71,7 @@ struct Inner {
     state: RwLock<Arc<State>>,
     gear: OnceLock<Arc<Gear>>,
     caches: Caches,
+    cache: Option<Cache>,
     bytes_read: AtomicU64,
 }
 
@@ -76,6 +83,9 @@ pub struct Options {
     pub kdf: KdfParams,
     /// The head seen last time; an older or another log is then refused as [`ErrorKind::RolledBack`].
     pub known_head: Option<Head>,
+    /// Where the index is kept for the next opening, which then reads only what others have committed since; `DirectoryCache`
+    /// (feature `cache`) keeps it in files. Without one the whole index is read at every opening and held in memory, 45 bytes a chunk.
+    pub index_cache: Option<Arc<dyn IndexCache>>,
 }
 
 /// A snapshot in a listing.
@@ -227,7 +237,9 @@ impl Repository {
         ring: Keyring,
         options: Options,
     ) -> Result<Self> {
+        let cache = options.index_cache.map(|entries| Cache::new(entries, id, &ring)).transpose()?;
         let inner = Inner {
+            cache,
             store,
             env,
             id,
@@ -237,7 +249,7 @@ impl Repository {
             caches: Caches::default(),
             bytes_read: AtomicU64::new(0),
         };
-        let state = inner.load(options.known_head).await?;
+        let state = inner.load(options.known_head, false).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
         let _ = inner.gear.set(Arc::new(gear));
         inner.set_state(state);
@@ -340,6 +352,16 @@ impl Inner {
     fn set_state(&self, state: State) {
         let mut current = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if current.head.number <= state.head.number {
+            *current = Arc::new(state);
+        }
+    }
+
+    /// Another index for the same state. Nothing is done if the state has moved on meanwhile: what it has is as good, only longer.
+    fn replace_index(&self, before: &Arc<State>, index: Index) {
+        let mut current = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, before) {
+            let mut state = State::clone(before);
+            state.index = index;
             *current = Arc::new(state);
         }
     }

@@ -17,6 +17,7 @@ use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
 use super::log::create;
 use super::pipeline::{self, Command, Frame, Stored};
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
+use crate::dedup::Run;
 use crate::error::{Error, Result};
 use crate::format::log::{ObjectRef, SegmentRef, SnapshotRef};
 use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
@@ -322,7 +323,7 @@ impl Session {
             let object = self.put_object(ObjectName::Segment(id), id, &run.encode()).await?;
             let entries = u32::try_from(run.chunks.len()).map_err(|_| Error::bug("a segment is too long"))?;
             segments.push(SegmentRef { object, entries });
-            runs.push(Arc::new(run));
+            runs.push(Arc::new(Run::of_segment(id, &run)?));
         }
         let snapshot = match snapshot {
             Some(mut snapshot) => {
@@ -338,6 +339,12 @@ impl Session {
         let named = snapshot.iter().cloned().collect();
         self.inner.commit(&self.keys, self.id, named, segments, runs).await?;
         Ok(snapshot)
+    }
+
+    /// Takes for stored what is not.
+    #[cfg(feature = "testkit")]
+    pub(super) fn add_stored(&self, segment: Segment) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = segment;
     }
 
     async fn put_object(&self, name: ObjectName, id: ObjectId, raw: &[u8]) -> Result<ObjectRef> {

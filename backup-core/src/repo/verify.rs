@@ -110,7 +110,7 @@ impl<'a> VerifyRun<'a> {
     pub async fn run(self) -> Result<VerifyReport> {
         let inner = &self.repository.inner;
         // From the first byte on: what is in memory may be older than the damage.
-        let state = inner.load(None).await?;
+        let state = inner.load(None, true).await?;
         inner.set_state(state);
         inner.caches.clear();
         let mut reporter = Reporter::new(self.callback, self.token);
@@ -158,11 +158,12 @@ impl Check<'_, '_> {
 
     async fn packs(&mut self, level: VerifyLevel) -> Result<()> {
         let (inner, state) = (self.inner, self.inner.state());
-        let packs: Vec<PackInfo> = state.index.packs().cloned().collect();
+        let packs = state.index.packs().map(|pack| Ok(pack?.to_info())).collect::<Result<Vec<_>>>()?;
+        let chunks = state.index.chunks_by_pack()?;
         let check = |info: PackInfo| {
-            let inner = Arc::clone(inner);
+            let (inner, chunks) = (Arc::clone(inner), chunks.get(&info.id).copied().unwrap_or_default());
             // Boxed, so that the whole check can move between threads.
-            async move { (info.id, check_pack(&inner, info, level).await) }.boxed()
+            async move { (info.id, check_pack(&inner, info, chunks, level).await) }.boxed()
         };
         let mut checks = stream::iter(packs.into_iter().map(check)).buffer_unordered(CONCURRENCY);
         while let Some((id, result)) = checks.next().await {
@@ -307,8 +308,8 @@ async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
     Ok(())
 }
 
-/// Checks one pack; bytes read.
-async fn check_pack(inner: &Arc<Inner>, info: PackInfo, level: VerifyLevel) -> Result<u64> {
+/// Checks one pack, into which the index has so many entries; bytes read.
+async fn check_pack(inner: &Arc<Inner>, info: PackInfo, chunks: u64, level: VerifyLevel) -> Result<u64> {
     let name = ObjectName::Pack(info.id);
     let gone = |error: Error| match error.kind() {
         ErrorKind::NotFound => Error::new(ErrorKind::Missing, "a pack is gone"),
@@ -356,7 +357,7 @@ async fn check_pack(inner: &Arc<Inner>, info: PackInfo, level: VerifyLevel) -> R
                     }
                 }
             }
-            if places.index.chunks_in(info.id) != directory.chunks.len() as u64 {
+            if chunks != directory.chunks.len() as u64 {
                 return Err(Error::corrupt("the index names chunks that the pack has not"));
             }
             Ok(())

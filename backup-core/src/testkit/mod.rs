@@ -1,9 +1,10 @@
 //! For embedders' own tests (feature `testkit`): what every implementation of a seam has to pass, storage that fails on
 //! demand, and a world that repeats itself.
 //!
-//! - [`store::conformance`], [`source::conformance`] and [`sink::conformance`] run one implementation through the
+//! - [`store::conformance`], [`source::conformance`], [`sink::conformance`] and [`cache::conformance`] run one implementation through the
 //!   promises of its trait and name the first one that it breaks. They need no executor of a certain kind.
 //! - [`FaultyStore`] wraps a store and makes chosen calls fail, lose their answer, tear, lie or come short.
+//! - [`imaginary`] fills an index with chunks that do not exist, to measure it.
 //! - [`SeededEntropy`], [`FixedClock`] and [`environment`] make a run repeatable to the byte. Never use them to protect
 //!   anything: their randomness is no secret.
 //!
@@ -15,7 +16,9 @@
 //! # });
 //! ```
 
+pub mod cache;
 mod faulty;
+pub mod imaginary;
 pub mod sink;
 pub mod source;
 pub mod store;

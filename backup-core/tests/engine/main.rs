@@ -8,6 +8,7 @@
 )]
 
 mod browse;
+mod cache;
 mod crash;
 mod hostile;
 mod incremental;

@@ -7,6 +7,7 @@
     reason = "tests; clippy exempts only functions marked as such"
 )]
 
+mod cache;
 mod copy;
 mod faulty;
 #[cfg(unix)]

@@ -1,0 +1,105 @@
+//! The deduplication index: which chunks are stored, and where. Immutable sorted runs, merged so that there are few.
+
+mod layout;
+mod run;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(crate) use run::{PackRef, Run};
+
+use crate::error::Result;
+use crate::format::pack::FrameSpan;
+use crate::id::{ChunkId, ObjectId};
+
+/// A run joins a merge if it has at most this many times the entries that the smaller ones have together. So there are about as many
+/// runs as the logarithm to base 3 of what is in them, and an entry is copied about as often as that to base 1.5.
+const MERGED_RATIO: u64 = 2;
+
+/// All runs of a repository, as of one point of its log. Cheap to clone and extend: runs are shared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    runs: Vec<Arc<Run>>,
+}
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Location<'a> {
+    pub(crate) pack: PackRef<'a>,
+    pub(crate) frame: FrameSpan,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+impl Index {
+    pub(crate) fn add(&mut self, run: Arc<Run>) {
+        self.runs.push(run);
+    }
+
+    pub(crate) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    pub(crate) fn contains(&self, id: &ChunkId) -> bool {
+        self.runs.iter().any(|run| run.contains(id))
+    }
+
+    /// All places of a chunk: if one copy is damaged, another may do.
+    pub(crate) fn locate<'a>(&'a self, id: &'a ChunkId) -> impl Iterator<Item = Location<'a>> {
+        self.runs.iter().rev().flat_map(|run| run.locate(id))
+    }
+
+    /// Every pack that a run names; a pack is named by one run only.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = Result<PackRef<'_>>> {
+        self.runs.iter().flat_map(|run| run.packs())
+    }
+
+    /// How many entries point into each pack. Reads the whole index.
+    pub(crate) fn chunks_by_pack(&self) -> Result<HashMap<ObjectId, u64>> {
+        let mut chunks = HashMap::new();
+        for run in &self.runs {
+            run.count_chunks(|pack| *chunks.entry(pack).or_default() += 1)?;
+        }
+        Ok(chunks)
+    }
+
+    pub(crate) fn chunks(&self) -> u64 {
+        self.runs.iter().map(|run| run.entries()).sum()
+    }
+
+    /// Whether a run has turned out to be damaged: then the index may not know all that it should.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.runs.iter().any(|run| run.is_damaged())
+    }
+
+    /// The runs that should become one of at most so many entries now, if any.
+    pub(crate) fn due(&self, most: u64) -> Option<Vec<Arc<Run>>> {
+        let mut runs = self.runs.clone();
+        runs.sort_by_key(|run| run.entries());
+        let (mut entries, mut due) = (0u64, Vec::new());
+        for run in runs {
+            let joined = entries.saturating_add(run.entries());
+            if joined > most || !due.is_empty() && run.entries() > entries.saturating_mul(MERGED_RATIO) {
+                break;
+            }
+            entries = joined;
+            due.push(run);
+        }
+        (due.len() > 1).then_some(due)
+    }
+
+    /// Puts one run in the place of those that it was made of. False, and nothing done, if one of them is not there any more.
+    pub(crate) fn replace(&mut self, old: &[Arc<Run>], new: Arc<Run>) -> bool {
+        let is_old = |run: &Arc<Run>| old.iter().any(|old| Arc::ptr_eq(old, run));
+        if self.runs.iter().filter(|run| is_old(run)).count() != old.len() {
+            return false;
+        }
+        self.runs.retain(|run| !is_old(run));
+        self.runs.push(new);
+        true
+    }
+}
