@@ -757,8 +757,8 @@ BACKUP_API void backup_credential_free(backup_credential *credential);
  *
  * `url`: a path or file:///path, memory://, s3://bucket/prefix, az://container/prefix, gs://bucket/prefix; what needs
  * a feature that the library was built without is code 2. Options (may be NULL): `kdf_memory_kib`, `kdf_passes`,
- * `kdf_lanes`, the cost of stretching the passphrase; `known_head` as for backup_repo_open(); all others go to the
- * store (`aws_region`, `timeout` and so on), which refuses those that it does not know.
+ * `kdf_lanes`, the cost of stretching the passphrase; `known_head` and `index_cache` as for backup_repo_open(); all others
+ * go to the store (`aws_region`, `timeout` and so on), which refuses those that it does not know.
  */
 BACKUP_API
 BACKUP_NODISCARD
@@ -772,7 +772,9 @@ backup_error *backup_repo_init(const backup_runtime *runtime,
  * Opens a repository.
  *
  * `url` and options as for backup_repo_init(), without the `kdf_` ones. With `known_head`, a text from
- * backup_repo_head(), a store that shows an older state or another repository is refused with code 23.
+ * backup_repo_head(), a store that shows an older state or another repository is refused with code 23. With `index_cache`,
+ * a folder on a local disk that is made if need be, the index is kept there in mapped files instead of memory, and only
+ * what is new is read at the next opening; it may be shared, deleted and lost.
  */
 BACKUP_API
 BACKUP_NODISCARD

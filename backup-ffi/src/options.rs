@@ -38,6 +38,13 @@ impl backup_options {
 /// The options of one call. What is left when all that is known was taken is an error.
 pub(crate) struct Settings(Vec<(String, String)>);
 
+#[cfg(test)]
+impl<const N: usize> From<[(&str, &str); N]> for Settings {
+    fn from(entries: [(&str, &str); N]) -> Self {
+        Self(entries.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+}
+
 impl Settings {
     pub(crate) fn of(options: Option<&backup_options>) -> Self {
         let mut entries = Vec::new();
@@ -149,20 +156,19 @@ pub unsafe extern "C" fn backup_options_free(options: *mut backup_options) {
 mod tests {
     use super::*;
 
-    fn settings(entries: &[(&str, &str)]) -> Settings {
-        Settings(entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
-    }
-
     #[test]
     fn unknown_doubled_and_unreadable_options_are_refused_by_name() {
         let mut options =
-            settings(&[("full", "true"), ("only", "a"), ("only", "b"), ("fill", "true"), ("n", "x")]);
+            Settings::from([("full", "true"), ("only", "a"), ("only", "b"), ("fill", "true"), ("n", "x")]);
         assert_eq!(options.take_all("only"), ["a", "b"]);
         assert_eq!(options.take_parsed::<bool>("full").unwrap(), Some(true));
         assert_eq!(options.take("absent").unwrap(), None);
         assert_eq!(options.take_parsed::<u32>("n").unwrap_err().item(), Some("n"));
         assert_eq!(options.finish().unwrap_err().item(), Some("fill"));
-        assert!(settings(&[("x", "1"), ("x", "2")]).take("x").is_err());
-        assert_eq!(settings(&[("label.a", "1")]).take_prefixed("label."), [("a".to_owned(), "1".to_owned())]);
+        assert!(Settings::from([("x", "1"), ("x", "2")]).take("x").is_err());
+        assert_eq!(
+            Settings::from([("label.a", "1")]).take_prefixed("label."),
+            [("a".to_owned(), "1".to_owned())]
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use backup_core::{Credential, Error, ErrorKind, Head, KdfParams, Options, Repository, Result, store};
+use backup_core::{
+    Credential, DirectoryCache, Error, ErrorKind, Head, KdfParams, Options, Repository, Result, store,
+};
 
 use crate::boundary::{Crossing, Door, Handle, Output, Poison, boundary, release};
 use crate::error::backup_error;
@@ -86,8 +88,8 @@ pub unsafe extern "C" fn backup_credential_free(credential: *mut backup_credenti
 ///
 /// `url`: a path or file:///path, memory://, s3://bucket/prefix, az://container/prefix, gs://bucket/prefix; what needs
 /// a feature that the library was built without is code 2. Options (may be NULL): `kdf_memory_kib`, `kdf_passes`,
-/// `kdf_lanes`, the cost of stretching the passphrase; `known_head` as for backup_repo_open(); all others go to the
-/// store (`aws_region`, `timeout` and so on), which refuses those that it does not know.
+/// `kdf_lanes`, the cost of stretching the passphrase; `known_head` and `index_cache` as for backup_repo_open(); all others
+/// go to the store (`aws_region`, `timeout` and so on), which refuses those that it does not know.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_repo_init(
@@ -106,7 +108,9 @@ pub unsafe extern "C" fn backup_repo_init(
 /// Opens a repository.
 ///
 /// `url` and options as for backup_repo_init(), without the `kdf_` ones. With `known_head`, a text from
-/// backup_repo_head(), a store that shows an older state or another repository is refused with code 23.
+/// backup_repo_head(), a store that shows an older state or another repository is refused with code 23. With `index_cache`,
+/// a folder on a local disk that is made if need be, the index is kept there in mapped files instead of memory, and only
+/// what is new is read at the next opening; it may be shared, deleted and lost.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_repo_open(
@@ -171,6 +175,9 @@ fn engine_options(settings: &mut Settings, mode: Mode) -> Result<Options> {
     }
     if let Some(text) = settings.take("known_head")? {
         options.known_head = Some(read_head(&text)?);
+    }
+    if let Some(place) = settings.take("index_cache")? {
+        options.index_cache = Some(Arc::new(DirectoryCache::open(place)?));
     }
     Ok(options)
 }
@@ -242,6 +249,19 @@ pub unsafe extern "C" fn backup_repo_free(repo: *mut backup_repo) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_cache_is_a_folder_that_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        let open = |path: &std::path::Path| {
+            let mut settings = Settings::from([("index_cache", path.to_str().unwrap())]);
+            engine_options(&mut settings, Mode::Open)
+        };
+        assert!(open(&place.path().join("cache")).unwrap().index_cache.is_some());
+        assert!(place.path().join("cache").is_dir());
+        std::fs::write(place.path().join("file"), "").unwrap();
+        assert_eq!(open(&place.path().join("file")).unwrap_err().kind(), ErrorKind::Io);
+    }
 
     #[test]
     fn a_head_survives_its_text() {

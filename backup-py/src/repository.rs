@@ -1,8 +1,9 @@
 //! The class `Repository`, and what everything made from one shares with it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use backup_core::{Credential, KdfParams, Options, Result, store};
+use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, store};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -101,7 +102,9 @@ impl Repository {
 
     /// Opens a repository.
     #[staticmethod]
-    #[pyo3(signature = (url, *, passphrase = None, raw_key = None, options = None, known_head = None))]
+    #[pyo3(signature = (
+        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None
+    ))]
     fn open(
         py: Python<'_>,
         url: &Bound<'_, PyAny>,
@@ -109,14 +112,17 @@ impl Repository {
         raw_key: Keyword<'_, '_>,
         options: Keyword<'_, '_>,
         known_head: Option<&str>,
+        index_cache: Option<PathBuf>,
     ) -> PyResult<Self> {
         let place = Place::new(url, passphrase, raw_key, options)?;
-        wait(py, place.open(known_head).or_raise(py)?).map(Self::new)
+        wait(py, place.open(known_head, index_cache).or_raise(py)?).map(Self::new)
     }
 
     /// Does what `open` does, for `await`.
     #[staticmethod]
-    #[pyo3(signature = (url, *, passphrase = None, raw_key = None, options = None, known_head = None))]
+    #[pyo3(signature = (
+        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None
+    ))]
     fn open_async<'py>(
         py: Python<'py>,
         url: &Bound<'py, PyAny>,
@@ -124,9 +130,10 @@ impl Repository {
         raw_key: Keyword<'_, 'py>,
         options: Keyword<'_, 'py>,
         known_head: Option<&str>,
+        index_cache: Option<PathBuf>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let place = Place::new(url, passphrase, raw_key, options)?;
-        let job = place.open(known_head).or_raise(py)?;
+        let job = place.open(known_head, index_cache).or_raise(py)?;
         promise(py, job, |py, opened| Ok(Py::new(py, Self::new(opened))?.into_any()))
     }
 
@@ -399,11 +406,18 @@ impl Place {
         })
     }
 
-    fn open(self, known_head: Option<&str>) -> Result<Job<backup_core::Repository>> {
+    fn open(
+        self,
+        known_head: Option<&str>,
+        index_cache: Option<PathBuf>,
+    ) -> Result<Job<backup_core::Repository>> {
         let Self { url, credential, options } = self;
         let mut engine = Options::default();
         engine.known_head = known_head.map(head).transpose()?;
         Ok(Job::new(&Poison::default(), move || async move {
+            if let Some(place) = index_cache {
+                engine.index_cache = Some(Arc::new(DirectoryCache::open(place)?));
+            }
             let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
             backup_core::Repository::open_with(store, &credential, env, engine).await
         }))

@@ -196,6 +196,23 @@ def test_a_store_that_went_back_is_noticed(repository: Repository, place: Path, 
         Repository.open(old, raw_key=KEY, known_head=repository.head)
 
 
+def test_an_index_is_kept_between_openings(repository: Repository, place: Path, tree: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for number in range(10):
+        (tree / "new").write_text(str(number))
+        repository.backup(FolderSource(tree))
+    with Repository.open(place, raw_key=KEY, index_cache=cache) as first:
+        assert first.verify("every_byte").is_sound
+    assert [path.suffix for path in cache.iterdir()] == [".run"]
+    for path in cache.iterdir():
+        path.write_bytes(b"damaged")
+    with Repository.open(place, raw_key=KEY, index_cache=str(cache)) as second:
+        assert second.backup(FolderSource(tree)).state == "complete"
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="index cache"):
+        Repository.open(place, raw_key=KEY, index_cache=tmp_path / "file")
+
+
 def test_a_panic_is_a_backup_error(run_python: Run) -> None:
     from backup_py import _backup
 

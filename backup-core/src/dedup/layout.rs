@@ -9,7 +9,7 @@
 //! fingerprints
 //! covers    16 bytes each: the segments whose entries these are, ascending
 //! -- in a cached file only:
-//! blocks    16 bytes for each 16 KiB of all the above: the beginning of their hash
+//! blocks    16 bytes for each 4 KiB of all the above: the beginning of their hash
 //! footer    counts and a keyed hash over them, the covers and the blocks' hashes
 //! ```
 //! It is nobody's format but this version's: a file of another version is made anew.
@@ -29,16 +29,17 @@ pub(super) const PACK: usize = ObjectId::LEN + 8 + 32 + HEADER_LEN;
 pub(super) const FENCE: usize = 4;
 pub(super) const DESCRIPTOR: usize = <xorf::BinaryFuse8 as DmaSerializable>::DESCRIPTOR_LEN;
 pub(super) const FILTER: usize = 8 + DESCRIPTOR;
-pub(super) const BLOCK: usize = 16 << 10;
+/// A page: a look-up that touches a place for the first time hashes no more than the system reads.
+pub(super) const BLOCK: usize = 4 << 10;
 pub(super) const BLOCK_HASH: usize = 16;
 /// Version, counts and hash.
 pub(super) const FOOTER: usize = 8 + 8 + 4 * 3 + 8 + 32;
-const MAGIC: u64 = u64::from_le_bytes(*b"bkindex1");
+const MAGIC: u64 = u64::from_le_bytes(*b"bkindex2");
 
 /// Entries of a bucket of the fence, about: what a search compares after one look at the fence.
 const BUCKET_ENTRIES_LOG2: u32 = 5;
 /// Entries from which on a run has filters. A smaller one is searched as fast as a filter is asked.
-const FILTERED_ENTRIES_MIN: u64 = 1 << 16;
+const FILTERED_ENTRIES_MIN: u64 = 1 << 12;
 /// Entries that one filter is made of, at most about: making one takes some 25 bytes for each.
 const SHARD_ENTRIES_LOG2: u32 = 20;
 

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::format::pack::FrameSpan;
 use crate::id::{ChunkId, ObjectId};
 
-/// A run joins a merge if it has at most this many times the entries that the smaller ones have together. So there are about as many
-/// runs as the logarithm to base 3 of what is in them, and an entry is copied about as often as that to base 1.5.
+/// A run is merged with all smaller ones if it has at most this many times the entries that they have together. So there are about as
+/// many runs as the logarithm to base 3 of what is in them, and an entry is copied about as often as that to base 1.5.
 const MERGED_RATIO: u64 = 2;
 
 /// All runs of a repository, as of one point of its log. Cheap to clone and extend: runs are shared.
@@ -80,16 +80,19 @@ impl Index {
     pub(crate) fn due(&self, most: u64) -> Option<Vec<Arc<Run>>> {
         let mut runs = self.runs.clone();
         runs.sort_by_key(|run| run.entries());
-        let (mut entries, mut due) = (0u64, Vec::new());
-        for run in runs {
+        let (mut entries, mut due) = (0u64, 0);
+        for (smaller, run) in runs.iter().enumerate() {
             let joined = entries.saturating_add(run.entries());
-            if joined > most || !due.is_empty() && run.entries() > entries.saturating_mul(MERGED_RATIO) {
+            if joined > most {
                 break;
             }
+            if smaller > 0 && run.entries() <= entries.saturating_mul(MERGED_RATIO) {
+                due = smaller + 1;
+            }
             entries = joined;
-            due.push(run);
         }
-        (due.len() > 1).then_some(due)
+        runs.truncate(due);
+        (due > 1).then_some(runs)
     }
 
     /// Puts one run in the place of those that it was made of. False, and nothing done, if one of them is not there any more.

@@ -165,6 +165,19 @@ fn merging_keeps_runs_few_and_copies_little() {
     assert!((0..20_000).all(|number| index.contains(&id(number))));
 }
 
+/// A small run beside large ones of one size does not keep those from being merged.
+#[test]
+fn large_runs_are_merged_past_a_small_one() {
+    let mut index = Index::default();
+    for (pack, numbers) in [(1, 0..1_000), (2, 1_000..2_000), (3, 2_000..2_010)] {
+        index.add(run(pack, numbers));
+    }
+    assert_eq!(index.due(u64::MAX).unwrap().len(), 3);
+    assert!(index.due(2_009).is_none(), "more than may be merged");
+    index.add(run(4, 2_010..2_020));
+    assert_eq!(index.due(2_009).unwrap().len(), 2, "the two small ones");
+}
+
 #[test]
 fn runs_that_are_gone_are_not_replaced() {
     let (a, b) = (run(1, 0..10), run(2, 10..20));

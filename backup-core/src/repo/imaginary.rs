@@ -18,7 +18,7 @@ const FRAMES_OF_PACK: u32 = 24;
 const FRAME_BYTES: u32 = 512 << 10;
 
 /// The id of an imaginary chunk.
-fn id(number: u64) -> ChunkId {
+pub(crate) fn id(number: u64) -> ChunkId {
     ChunkId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
@@ -37,10 +37,10 @@ impl Repository {
         Ok(())
     }
 
-    /// How many of the imaginary chunks with these numbers the index knows.
-    pub(crate) fn known_imaginary(&self, numbers: Range<u64>) -> u64 {
+    /// How many of these chunks the index knows.
+    pub(crate) fn known_chunks(&self, ids: &[ChunkId]) -> usize {
         let state = self.inner.state();
-        numbers.map(|number| u64::from(state.index.contains(&id(number)))).sum()
+        ids.iter().filter(|id| state.index.contains(id)).count()
     }
 }
 
@@ -60,7 +60,7 @@ fn segment(numbers: Range<u64>) -> Segment {
             .map(|(place, number)| ChunkSpan {
                 id: id(number),
                 frame: place / CHUNKS_OF_FRAME,
-                offset: place % CHUNKS_OF_FRAME << 16,
+                offset: (place % CHUNKS_OF_FRAME) << 16,
                 len: 1 << 16,
             })
             .collect();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 
 use super::Inner;
 use crate::crypto::{Class, ObjectKind, ObjectName, SessionKeys, object_hash};
@@ -17,6 +18,8 @@ use crate::store::{Created, Key, Store};
 
 /// A checkpoint is written after this many entries, so that opening reads a bounded part of the log.
 const CHECKPOINT_EVERY: u64 = 64;
+/// Log entries read at the same time while opening.
+const LOG_READS: usize = 16;
 
 /// The end of the log as a client saw it. Keep it outside the store and give it back at the next open: then a store that
 /// shows an older state, or another one, is noticed.
@@ -151,6 +154,15 @@ impl Inner {
         // Listed before the entries are read: what others add meanwhile can then not look like a gap.
         let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
         let mut fresh = Vec::new();
+        // Those that must be there are read side by side, what comes after them one by one.
+        let read = |number| -> BoxFuture<'_, Result<Option<(LogEntry, ObjectHash)>>> {
+            Box::pin(self.read_log(number))
+        };
+        let mut entries = stream::iter((state.head.number + 1..=listed).map(read)).buffered(LOG_READS);
+        while let Some(Some((entry, hash))) = entries.next().await.transpose()? {
+            fresh.extend(state.apply(entry, hash)?);
+        }
+        drop(entries);
         while let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
             fresh.extend(state.apply(entry, hash)?);
         }

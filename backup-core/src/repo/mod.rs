@@ -7,7 +7,7 @@ mod chunks;
 mod content;
 mod difference;
 #[cfg(feature = "testkit")]
-mod imaginary;
+pub(crate) mod imaginary;
 mod index;
 mod ingest;
 mod log;

@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::repo::Repository;
+use crate::id::ChunkId;
+use crate::repo::{Repository, imaginary};
 
 /// Commits the chunks with these numbers as if they had been stored, a million a commit.
 ///
@@ -15,8 +16,14 @@ pub async fn add(repository: &Repository, numbers: Range<u64>) -> Result<()> {
     repository.add_imaginary(numbers).await
 }
 
-/// How many of these the index knows, asked one after the other as a backup would.
+/// The ids of the chunks with these numbers, whether they have been added or not.
 #[must_use]
-pub fn known(repository: &Repository, numbers: Range<u64>) -> u64 {
-    repository.known_imaginary(numbers)
+pub fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<ChunkId> {
+    numbers.into_iter().map(imaginary::id).collect()
+}
+
+/// How many of these chunks the index knows, asked one after the other as a backup would.
+#[must_use]
+pub fn known(repository: &Repository, ids: &[ChunkId]) -> usize {
+    repository.known_chunks(ids)
 }

@@ -109,11 +109,14 @@ class Repository:
         raw_key: bytes | bytearray | None = None,
         options: Mapping[str, str] | None = None,
         known_head: str | None = None,
+        index_cache: str | PathLike[str] | None = None,
     ) -> Repository:
         """Opens a repository.
 
         `url`, `passphrase`, `raw_key` and `options` as for `init`. `known_head` is what `head` was when this client last
         used the repository, kept outside the store: a store that shows an older state or another repository is refused.
+        `index_cache` is a folder on a local disk, made if need be, where the index is kept in mapped files instead of memory:
+        the next opening reads only what is new. It may be shared by programs, deleted and lost.
 
         Raises `NotARepositoryError` if there is none, `WrongKeyError`, `RolledBackError`, `NewerFormatError`,
         `CorruptError` or `MissingError` for damage, and what the store reports.
@@ -127,6 +130,7 @@ class Repository:
         raw_key: bytes | bytearray | None = None,
         options: Mapping[str, str] | None = None,
         known_head: str | None = None,
+        index_cache: str | PathLike[str] | None = None,
     ) -> Future[Repository]:
         """Does what `open` does, for `await`."""
 
