@@ -9,12 +9,15 @@ mod difference;
 mod ingest;
 mod log;
 mod pipeline;
+mod plan;
 mod restore;
 mod session;
 mod staging;
 mod suspicion;
+mod under_way;
 mod undo;
 mod verify;
+mod walk;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
