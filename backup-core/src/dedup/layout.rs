@@ -27,14 +27,14 @@ pub(super) const ENTRY: usize = ChunkSpan::ENCODED_LEN;
 pub(super) const FRAME: usize = 4 + FrameSpan::ENCODED_LEN;
 pub(super) const PACK: usize = ObjectId::LEN + 8 + 32 + HEADER_LEN;
 pub(super) const FENCE: usize = 4;
-pub(super) const DESCRIPTOR: usize = <xorf::BinaryFuse8 as DmaSerializable>::DESCRIPTOR_LEN;
+pub(super) const DESCRIPTOR: usize = <xorf::BinaryFuse16 as DmaSerializable>::DESCRIPTOR_LEN;
 pub(super) const FILTER: usize = 8 + DESCRIPTOR;
 /// A page: a look-up that touches a place for the first time hashes no more than the system reads.
 pub(super) const BLOCK: usize = 4 << 10;
 pub(super) const BLOCK_HASH: usize = 16;
 /// Version, counts and hash.
 pub(super) const FOOTER: usize = 8 + 8 + 4 * 3 + 8 + 32;
-const MAGIC: u64 = u64::from_le_bytes(*b"bkindex2");
+const MAGIC: u64 = u64::from_le_bytes(*b"bkindex1");
 
 /// Entries of a bucket of the fence, about: what a search compares after one look at the fence.
 const BUCKET_ENTRIES_LOG2: u32 = 5;
@@ -67,7 +67,7 @@ impl Counts {
 
     /// Bytes in memory, about: a filter's length shows when it is made.
     pub(super) fn bytes(&self) -> usize {
-        let filters = if self.shards() > 0 { self.entries / 8 * 9 } else { 0 };
+        let filters = if self.shards() > 0 { self.entries / 4 * 9 } else { 0 };
         Layout::of(&Self { fingerprints: filters, ..*self }).map_or(0, |layout| layout.covers.end)
     }
 

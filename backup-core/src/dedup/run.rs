@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use xorf::{BinaryFuse8Ref, Filter, FilterRef};
+use xorf::{BinaryFuse16Ref, Filter, FilterRef};
 
 use super::Location;
 use super::layout::{
@@ -233,8 +233,9 @@ impl Run {
         let len = u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize;
         let descriptor: &[u8; DESCRIPTOR] = descriptor;
         match self.bytes.get(start..start + len) {
-            Some(fingerprints) if len > 0 => {
-                BinaryFuse8Ref::from_dma(descriptor, fingerprints).contains(&filter_key(id))
+            // They are read as numbers of two bytes, which lie at even places if the bytes of the run do.
+            Some(fingerprints) if len > 0 && fingerprints.as_ptr().addr().is_multiple_of(2) => {
+                BinaryFuse16Ref::from_dma(descriptor, fingerprints).contains(&filter_key(id))
             }
             _ => true,
         }

@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::io::Write;
 use std::sync::Arc;
 
-use xorf::{BinaryFuse8, DmaSerializable};
+use xorf::{BinaryFuse16, DmaSerializable};
 
 use super::layout::{BLOCK, BLOCK_HASH, Counts, DESCRIPTOR, ENTRY, FENCE, filter_key, prefix};
 use super::run::{Run, footer_hash};
@@ -182,15 +182,16 @@ impl Entries {
     fn end_shard(&mut self) {
         self.shard += 1;
         self.keys.dedup();
-        let filter = BinaryFuse8::try_from(&self.keys).ok().filter(|_| !self.keys.is_empty());
+        let filter = BinaryFuse16::try_from(&self.keys).ok().filter(|_| !self.keys.is_empty());
         self.keys.clear();
         self.filters.u32(u32::try_from(self.fingerprints.len() >> 2).unwrap_or(u32::MAX));
         let mut descriptor = [0; DESCRIPTOR];
         let mut len = 0;
         if let Some(filter) = filter {
             filter.dma_copy_descriptor_to(&mut descriptor);
-            self.fingerprints.extend_from_slice(&filter.fingerprints);
-            len = filter.fingerprints.len();
+            let fingerprints = filter.dma_fingerprints();
+            self.fingerprints.extend_from_slice(fingerprints);
+            len = fingerprints.len();
         }
         self.filters.u32(u32::try_from(len).unwrap_or(0));
         self.filters.raw(&descriptor);

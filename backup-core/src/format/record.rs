@@ -130,15 +130,19 @@ impl Record {
 
     /// The item again; `details` were read separately.
     pub(crate) fn to_item(&self, id: ItemId, details: Attributes) -> Item {
-        let mut item = Item::new(id, self.parent.clone(), self.name.clone(), self.kind);
+        self.clone().into_item(id, details).0
+    }
+
+    /// The item again, and its streams; `details` were read separately.
+    pub(crate) fn into_item(self, id: ItemId, details: Attributes) -> (Item, Vec<(String, ContentRef)>) {
+        let mut item = Item::new(id, self.parent, self.name, self.kind);
         item.times = self.times;
-        item.tag = self.tag.clone();
-        item.hard_link = self.hard_link.clone();
-        item.attributes = self.attributes.clone();
+        item.tag = self.tag;
+        item.hard_link = self.hard_link;
+        item.attributes = self.attributes;
         item.details = details;
-        item.streams =
-            self.streams.iter().map(|(name, content)| Stream::new(name.clone(), Some(content.len))).collect();
-        item
+        item.streams = streams_of(&self.streams);
+        (item, self.streams)
     }
 
     /// Bytes of all streams.
@@ -224,6 +228,11 @@ impl Record {
         let inconsistent = has(FLAG_INCONSISTENT);
         Ok(Self { parent, name, kind, times, tag, hard_link, inconsistent, attributes, details, streams })
     }
+}
+
+/// Streams as an item has them.
+pub(crate) fn streams_of(streams: &[(String, ContentRef)]) -> Vec<Stream> {
+    streams.iter().map(|(name, content)| Stream::new(name.clone(), Some(content.len))).collect()
 }
 
 /// Attributes as bytes, in the order of their names.

@@ -121,12 +121,12 @@ impl Browser {
         let prefix = name_key::below(None);
         let mut scan = self.scan_names(&prefix).await?;
         let Some(first) = scan.next_below(&prefix).await? else { return Ok(None) };
+        let id = name_key::item_id(&first.key, &prefix)?;
+        let container = kind_of(&first.value).is_some_and(crate::item::ItemKind::is_container);
         if scan.next_below(&prefix).await?.is_some() {
             return Ok(None);
         }
-        let id = name_key::item_id(&first.key, &prefix)?;
-        Ok(Some(id.clone())
-            .filter(|_| kind_of(&first.value).is_some_and(crate::item::ItemKind::is_container)))
+        Ok(container.then_some(id))
     }
 
     /// The item at a path; none for the top of a snapshot with several top items.
@@ -142,7 +142,8 @@ impl Browser {
 
     async fn child(&self, parent: Option<&ItemId>, name: &Name) -> Result<Option<ItemId>> {
         let prefix = name_key::named(parent, name);
-        let found = self.scan_names(&prefix).await?.next_below(&prefix).await?;
+        let mut scan = self.scan_names(&prefix).await?;
+        let found = scan.next_below(&prefix).await?;
         found.map(|entry| name_key::item_id(&entry.key, &name_key::below(parent))).transpose()
     }
 
@@ -152,10 +153,11 @@ impl Browser {
 
     pub(super) async fn record(&self, id: &ItemId) -> Result<Record> {
         let value = tree::find(&*self.inner, TreeKind::Items, self.snapshot.items, id.as_bytes()).await?;
-        let value = value.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the snapshot has no such item").with_item(id.to_string())
-        })?;
-        Record::decode(&value)
+        Record::decode(&value.ok_or_else(|| Self::no_item(id))?)
+    }
+
+    pub(super) fn no_item(id: &ItemId) -> Error {
+        Error::new(ErrorKind::NotFound, "the snapshot has no such item").with_item(id.to_string())
     }
 
     pub(super) async fn to_item(&self, id: ItemId, record: &Record) -> Result<Item> {
@@ -215,12 +217,13 @@ impl Listing {
         let mut scan = self.browser.scan_names(&start).await?;
         while items.len() < Self::BATCH {
             let Some(entry) = scan.next_below(&self.prefix).await? else { break };
-            let id = name_key::item_id(&entry.key, &self.prefix)?;
+            let key = entry.key.clone();
+            let id = name_key::item_id(&key, &self.prefix)?;
             items.push(self.browser.item(&id).await.map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Error::corrupt("a name leads to no item").with_item(id.to_string()),
                 _ => error,
             })?);
-            self.after = Some(entry.key);
+            self.after = Some(key);
         }
         drop(scan);
         self.buffer = items.into_iter();
@@ -239,9 +242,12 @@ pub(super) fn kind_of(value: &[u8]) -> Option<crate::item::ItemKind> {
 }
 
 pub(super) fn stream_of(record: &Record, stream: &str) -> Result<ContentRef> {
-    let found = record.streams.iter().find(|(name, _)| name == stream);
-    found.map(|(_, content)| content.clone()).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("the item has no stream {stream:?}"))
-            .with_item(record.name.to_string())
-    })
+    content_of(&record.streams, stream).map_err(|error| error.with_item(record.name.to_string()))
+}
+
+pub(super) fn content_of(streams: &[(String, ContentRef)], stream: &str) -> Result<ContentRef> {
+    let found = streams.iter().find(|(name, _)| name == stream);
+    found
+        .map(|(_, content)| content.clone())
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the item has no stream {stream:?}")))
 }

@@ -1,5 +1,6 @@
 //! Reading chunks: located by the index, fetched by frame, opened on a worker, checked against their ids.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -115,14 +116,6 @@ impl Inner {
         }))
     }
 
-    /// What the first place that the index knows has for a chunk of data. It is the chunk if [`is_chunk`](Self::is_chunk) says so.
-    pub(super) async fn unproven_chunk(&self, id: ChunkId) -> Result<Bytes> {
-        let state = self.state();
-        let location = state.index.locate(&id).next();
-        let location = location.ok_or_else(|| Error::new(ErrorKind::Missing, "a chunk is in no segment"))?;
-        self.place_of_chunk(Class::Data, id, location).await
-    }
-
     /// Whether these bytes are the chunk. CPU-heavy.
     pub(super) fn is_chunk(&self, class: Class, id: ChunkId, bytes: &[u8]) -> Result<bool> {
         Ok(chunk_id(self.ring.id_key(class)?, bytes) == id)
@@ -151,32 +144,37 @@ impl Inner {
         let load = async {
             let pack = self.pack(class, location.pack)?;
             let span = location.frame;
-            let name = pack.name();
-            let sealed =
-                self.store.read(&name.key(), Some(span.offset..span.end())).await.map_err(|error| {
-                    match error.kind() {
-                        ErrorKind::NotFound => {
-                            Error::new(ErrorKind::Missing, "a pack is gone").with_item(name.to_string())
-                        }
-                        // The index says that the range is there, so the object has been cut.
-                        ErrorKind::InvalidArgument => Error::corrupt("a pack is shorter than the index says")
-                            .with_item(name.to_string()),
-                        _ => error,
-                    }
-                })?;
-            if sealed.len() as u64 != u64::from(span.sealed_len) {
-                return Err(Error::corrupt("the store gave another length than asked for")
-                    .with_item(name.to_string()));
-            }
-            self.count_read(sealed.len());
+            let sealed = self.read_pack(pack.name(), span.offset..span.end()).await?;
             self.env.run(move || open_frame(&pack, &span, &sealed).map(Bytes::from)).await
         };
         let frames = if class == Class::Data { &self.caches.data } else { &self.caches.tree };
         frames.get_or_insert_async(&key, load).await
     }
 
+    /// Bytes of a pack as they are stored, exactly as many as asked for.
+    pub(super) async fn read_pack(&self, name: ObjectName, range: Range<u64>) -> Result<Bytes> {
+        let read = self.store.read(&name.key(), Some(range.clone())).await;
+        let sealed = read.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                Error::new(ErrorKind::Missing, "a pack is gone").with_item(name.to_string())
+            }
+            // The index says that the range is there, so the object has been cut.
+            ErrorKind::InvalidArgument => {
+                Error::corrupt("a pack is shorter than the index says").with_item(name.to_string())
+            }
+            _ => error,
+        })?;
+        if sealed.len() as u64 != range.end - range.start {
+            return Err(
+                Error::corrupt("the store gave another length than asked for").with_item(name.to_string())
+            );
+        }
+        self.count_read(sealed.len());
+        Ok(sealed)
+    }
+
     /// The opened header of a pack, from the copy that the index has.
-    fn pack(&self, class: Class, info: PackRef<'_>) -> Result<OpenedObject> {
+    pub(super) fn pack(&self, class: Class, info: PackRef<'_>) -> Result<OpenedObject> {
         self.caches.packs.get_or_insert_with(&info.id, || {
             let name = ObjectName::Pack(info.id);
             match OpenedObject::open(self.id, &self.ring, name, info.header)? {

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 
 /// Segments read at the same time.
 const SEGMENT_READS: usize = 8;
-/// Entries, 45 bytes each, that runs in memory have together before they are moved into the cache, if there is one; and most that are merged
+/// Entries, 47 bytes each, that runs in memory have together before they are moved into the cache, if there is one; and most that are merged
 /// in memory, where the old and the new run are held at once.
 const MEMORY_ENTRIES_MAX: u64 = 4 << 20;
 /// What is smaller and made of fewer segments is not worth a file: reading it again costs a request or two.

@@ -12,12 +12,15 @@ mod index;
 mod ingest;
 mod log;
 mod pipeline;
+mod plan;
 mod restore;
 mod session;
 mod staging;
 mod suspicion;
+mod under_way;
 mod undo;
 mod verify;
+mod walk;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,7 +87,7 @@ pub struct Options {
     /// The head seen last time; an older or another log is then refused as [`ErrorKind::RolledBack`].
     pub known_head: Option<Head>,
     /// Where the index is kept for the next opening, which then reads only what others have committed since; `DirectoryCache`
-    /// (feature `cache`) keeps it in files. Without one the whole index is read at every opening and held in memory, 45 bytes a chunk.
+    /// (feature `cache`) keeps it in files. Without one the whole index is read at every opening and held in memory, 47 bytes a chunk.
     pub index_cache: Option<Arc<dyn IndexCache>>,
 }
 

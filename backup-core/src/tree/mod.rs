@@ -86,21 +86,66 @@ pub(crate) async fn find(
     root: Root,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>> {
-    let Some(top) = root.0 else { return Ok(None) };
-    let mut node = source.node(tree, top.level, top.id).await?;
-    loop {
-        match &node.entries {
-            Entries::Leaf(entries) => {
-                let found = entries.binary_search_by(|entry| entry.key.as_slice().cmp(key));
-                return Ok(found.ok().and_then(|at| entries.get(at)).map(|entry| entry.value.clone()));
-            }
-            Entries::Inner(children) => {
-                let at = children.partition_point(|child| child.last_key.as_slice() < key);
-                let Some(child) = children.get(at) else { return Ok(None) };
-                let level = below(node.level)?;
-                node = source.node(tree, level, child.id).await?;
-            }
+    Ok(Finder::new(source, tree, root).find(key).await?.map(<[u8]>::to_vec))
+}
+
+/// Finds keys one after the other; those near the last one cost no way through the tree.
+pub(crate) struct Finder<'a> {
+    source: &'a dyn NodeSource,
+    tree: TreeKind,
+    root: Root,
+    /// The leaf that the last key was looked for in, and the place behind what was found.
+    last: Option<(Arc<Node>, usize)>,
+}
+
+impl<'a> Finder<'a> {
+    pub(crate) fn new(source: &'a dyn NodeSource, tree: TreeKind, root: Root) -> Self {
+        Self { source, tree, root, last: None }
+    }
+
+    /// The value of one key; reads one node per level at most.
+    pub(crate) async fn find(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
+        if !self.last.as_ref().is_some_and(|(leaf, _)| covers(leaf, key)) {
+            self.last = self.leaf(key).await?.map(|leaf| (leaf, 0));
         }
+        let Some((leaf, next)) = &mut self.last else { return Ok(None) };
+        let Entries::Leaf(entries) = &leaf.entries else { return Ok(None) };
+        let at = match entries.get(*next) {
+            Some(entry) if entry.key == key => *next,
+            _ => match entries.binary_search_by(|entry| entry.key.as_slice().cmp(key)) {
+                Ok(at) => at,
+                Err(_) => return Ok(None),
+            },
+        };
+        *next = at + 1;
+        Ok(entries.get(at).map(|entry| entry.value.as_slice()))
+    }
+
+    /// The only leaf that may hold the key.
+    async fn leaf(&self, key: &[u8]) -> Result<Option<Arc<Node>>> {
+        let Some(top) = self.root.0 else { return Ok(None) };
+        let mut node = self.source.node(self.tree, top.level, top.id).await?;
+        loop {
+            let child = match &node.entries {
+                Entries::Leaf(_) => return Ok(Some(node)),
+                Entries::Inner(children) => {
+                    let at = children.partition_point(|child| child.last_key.as_slice() < key);
+                    children.get(at).map(|child| child.id)
+                }
+            };
+            let Some(id) = child else { return Ok(None) };
+            let level = below(node.level)?;
+            node = self.source.node(self.tree, level, id).await?;
+        }
+    }
+}
+
+/// Whether the key lies between the first and the last of a leaf.
+fn covers(leaf: &Node, key: &[u8]) -> bool {
+    let Entries::Leaf(entries) = &leaf.entries else { return false };
+    match (entries.first(), entries.last()) {
+        (Some(first), Some(last)) => first.key.as_slice() <= key && key <= last.key.as_slice(),
+        _ => false,
     }
 }
 

@@ -47,32 +47,35 @@ impl<'a> Scan<'a> {
 
     /// The next entry.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>> {
+        Ok(self.step().await?.cloned())
+    }
+
+    /// The next entry if its key begins with `prefix`.
+    pub(crate) async fn next_below(&mut self, prefix: &[u8]) -> Result<Option<&Entry>> {
+        Ok(self.step().await?.filter(|entry| entry.key.starts_with(prefix)))
+    }
+
+    async fn step(&mut self) -> Result<Option<&Entry>> {
         while let Some((node, at)) = self.stack.last_mut() {
             let position = *at;
             *at += 1;
             let child = match &node.entries {
-                Entries::Leaf(entries) => match entries.get(position) {
-                    Some(entry) => return Ok(Some(entry.clone())),
-                    None => None,
-                },
-                Entries::Inner(children) => match children.get(position) {
-                    Some(child) => Some((below(node.level)?, child.id)),
-                    None => None,
-                },
+                Entries::Leaf(entries) if position < entries.len() => break,
+                Entries::Leaf(_) => None,
+                Entries::Inner(children) => children.get(position).map(|child| child.id),
             };
             match child {
-                Some((level, id)) => {
+                Some(id) => {
+                    let level = below(node.level)?;
                     let node = self.source.node(self.tree, level, id).await?;
                     self.stack.push((node, 0));
                 }
                 None => drop(self.stack.pop()),
             }
         }
-        Ok(None)
-    }
-
-    /// The next entry if its key begins with `prefix`.
-    pub(crate) async fn next_below(&mut self, prefix: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.next().await?.filter(|entry| entry.key.starts_with(prefix)))
+        Ok(self.stack.last().and_then(|(node, at)| match &node.entries {
+            Entries::Leaf(entries) => entries.get(at.checked_sub(1)?),
+            Entries::Inner(_) => None,
+        }))
     }
 }
