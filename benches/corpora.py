@@ -15,6 +15,8 @@ WORDS = (
 
 class Corpus:
     about = ""
+    # Whether this engine is measured with stores at different distances, instead of beside its peers.
+    distant = False
 
     def __init__(self, home, scale):
         self.home, self.scale = Path(home), scale
@@ -48,6 +50,14 @@ class Kernel(Corpus):
 
     def reset(self, folder):
         folder.rename(self.home / "new")
+
+
+class Latency(Kernel):
+    about = (
+        "The older of the kernel's sources, with the store on the same RAM disk and with an object store (SeaweedFS, on the RAM disk too) behind a proxy that adds "
+        "nothing or 20 ms to each request. Object store and proxy run on the same cores, and what they take is taken from the engine"
+    )
+    distant = True
 
 
 class Random(Corpus):
@@ -157,4 +167,4 @@ def write_noise(path, length, seed, text=0.0):
             length -= len(piece)
 
 
-ALL = {"kernel": Kernel, "random": Random, "mails": Mails, "edits": Edits, "revisions": Revisions}
+ALL = {"kernel": Kernel, "random": Random, "mails": Mails, "edits": Edits, "revisions": Revisions, "latency": Latency}

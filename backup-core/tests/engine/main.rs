@@ -15,6 +15,7 @@ mod links;
 mod roundtrip;
 mod scale;
 mod undo;
+mod uploads;
 mod vectors;
 mod waiting;
 
