@@ -296,7 +296,7 @@ mod tests {
             window.stored(number % UPLOADS_MAX == 0);
         }
         assert_eq!(window.packs, UPLOADS_MAX);
-        assert!(UPLOADS_MAX * PACK_BYTES_MAX <= 64 << 20);
+        const { assert!(UPLOADS_MAX * PACK_BYTES_MAX <= 64 << 20) };
         (0..100).for_each(|_| window.stored(false));
         assert_eq!(window.packs, UPLOADS_MIN);
     }
