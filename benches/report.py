@@ -131,7 +131,7 @@ def write(docs, kept):
         if of["scale"] != 1:
             text += [f"At {of['scale']} of its size."]
         if of["others"] is not None:
-            text += [f"Other programs kept {of['others']:.1f} cores busy meanwhile."]
+            text += [f"Other programs{', the object store among them,' if kind.distant else ''} kept {of['others']:.1f} cores busy meanwhile."]
         text += ["", *table(name, engines), *(of_local(engines) if kind.distant else of_best_peer(engines)), ""]
     (docs / "benchmarks.md").write_text("\n".join(text))
     (docs / "benchmarks.svg").write_text(chart(kept))
