@@ -129,6 +129,20 @@ part_foreign() {
     NODE_PATH=$node/node_modules "$cache/foreign/bin/python" -m pytest -q "$here"
 }
 
+# What a fixed small backup costs, in instructions, is what benches/counts.json says, within 3 %.
+part_counts() {
+  if ! command -v valgrind >/dev/null && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq valgrind >/dev/null
+  fi
+  if ! command -v valgrind >/dev/null; then
+    echo "valgrind is missing: instructions were not counted"
+    # On CI the counts are part of the promise.
+    [ -z "${CI:-}" ]
+    return
+  fi
+  "${PYTHON:-python3}" benches/counts.py
+}
+
 # The benchmark runs to its end; what it measures on so little means nothing.
 part_bench() {
   "${PYTHON:-python3}" benches/compare.py --smoke
@@ -151,7 +165,7 @@ part_tree() {
   rm -rf "$place"
 }
 
-all=(format lint rust docs purity examples reader foreign python bench tree)
+all=(format lint rust docs purity examples reader foreign python counts bench tree)
 parts=("$@")
 if [ ${#parts[@]} -eq 0 ]; then parts=("${all[@]}"); fi
 if [ "${parts[*]}" = fast ]; then parts=(format lint rust); fi

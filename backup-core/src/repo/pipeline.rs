@@ -30,8 +30,39 @@ const PACK_ROOM_BYTES: usize = PACK_BYTES_MAX + (1 << 20);
 /// Packs of one class that are filled at once, each frame going to one of them at random, so that the order of objects
 /// says little about the order of files.
 const OPEN_PACKS: usize = 2;
-/// Packs on their way to the store at once.
-const UPLOADS_MAX: usize = 2;
+/// Packs on their way to the store at once while computing is what takes the time.
+const UPLOADS_MIN: usize = 2;
+/// The same while the store is what takes the time: they hold about 64 MiB, whatever the store's latency.
+const UPLOADS_MAX: usize = (64 << 20) / PACK_BYTES_MAX;
+
+/// The window closes by one after so many packs in a row that were not waited for. Uploads that began together end together, and only the
+/// first of them finds everything waiting.
+const PATIENCE: usize = 2 * UPLOADS_MAX;
+
+/// How many packs may be on their way to the store. Starts low, for memory, and follows what is being waited for: a store that takes packs
+/// faster than they are filled, as a local disk does, gets no more.
+#[derive(Debug)]
+struct Window {
+    packs: usize,
+    /// Packs stored since the store was last waited for.
+    unawaited: usize,
+}
+
+impl Window {
+    const fn new() -> Self {
+        Self { packs: UPLOADS_MIN, unawaited: 0 }
+    }
+
+    /// A pack has been stored. `awaited`: until then nothing could go on.
+    fn stored(&mut self, awaited: bool) {
+        self.unawaited = if awaited { 0 } else { self.unawaited + 1 };
+        if awaited {
+            self.packs = (self.packs + 1).min(UPLOADS_MAX);
+        } else if self.unawaited == PATIENCE {
+            (self.packs, self.unawaited) = ((self.packs - 1).max(UPLOADS_MIN), 0);
+        }
+    }
+}
 
 /// Consecutive chunks of one class, to be compressed and sealed as one.
 #[derive(Debug)]
@@ -115,6 +146,7 @@ pub(super) async fn run(
     let mut uploads = FuturesUnordered::new();
     let mut flush: Option<oneshot::Sender<()>> = None;
     let sealing_max = inner.env.parallelism() + 1;
+    let mut window = Window::new();
     loop {
         if flush.is_some() && sealing.is_empty() {
             for pack in packs.drain(..) {
@@ -127,12 +159,14 @@ pub(super) async fn run(
                 let _ = answer.send(());
             }
         }
-        let ready = flush.is_none() && sealing.len() < sealing_max && uploads.len() < UPLOADS_MAX;
+        let free = flush.is_some() || uploads.len() < window.packs;
+        let ready = flush.is_none() && sealing.len() < sealing_max && free;
         let next = if ready { commands.next().left_future() } else { future::pending().right_future() };
         futures_util::select_biased! {
             done = uploads.select_next_some() => {
                 let (info, frames, chunks, room): (PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>, _) = done?;
                 counters.stored(info.len);
+                window.stored(!free && sealing.is_empty());
                 rooms.extend(room);
                 stored.lock().unwrap_or_else(PoisonError::into_inner).add(info, &frames, &chunks);
             }
@@ -246,4 +280,24 @@ async fn upload(
         room
     });
     Ok((info, frames, chunks, room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_opens_only_while_the_store_is_waited_for() {
+        let mut window = Window::new();
+        (0..100).for_each(|_| window.stored(false));
+        assert_eq!(window.packs, UPLOADS_MIN);
+        // Of those that end together, the first was waited for.
+        for number in 0..100 {
+            window.stored(number % UPLOADS_MAX == 0);
+        }
+        assert_eq!(window.packs, UPLOADS_MAX);
+        const { assert!(UPLOADS_MAX * PACK_BYTES_MAX <= 64 << 20) };
+        (0..100).for_each(|_| window.stored(false));
+        assert_eq!(window.packs, UPLOADS_MIN);
+    }
 }

@@ -16,6 +16,7 @@ mod links;
 mod roundtrip;
 mod scale;
 mod undo;
+mod uploads;
 mod vectors;
 mod waiting;
 

@@ -197,7 +197,7 @@ impl Store for ObjectStoreAdapter {
             Ok(path) => path,
             Err(error) => return Box::pin(futures_util::stream::iter([Err(error)])),
         };
-        // The crate lists what lies below a prefix; an object of just that name has to be asked for.
+        // The crate lists what lies below a prefix; an object of just that name has to be asked for, meanwhile.
         let itself = {
             let path = path.clone();
             async move {
@@ -217,7 +217,8 @@ impl Store for ObjectStoreAdapter {
             };
             std::future::ready(entry)
         });
-        Box::pin(futures_util::stream::once(itself).filter_map(std::future::ready).chain(below))
+        let itself = futures_util::stream::once(itself).filter_map(std::future::ready);
+        Box::pin(futures_util::stream::select(itself, below))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
