@@ -62,12 +62,12 @@ part_purity() {
   fi
 }
 
-# The main job of README.md, and a folder through the same program.
+# The main job of README.md, and a folder through the same program. The features are those of the part `foreign`, so that it builds little more.
 part_examples() {
   local place
   place=$(mktemp -d)
-  cargo run --release --locked -p backup-graph --features sim-server --example protect -- --repository "$place/tenant"
-  BACKUP_PASSPHRASE=example cargo run --release --locked -p backup-graph --features sim-server --example protect -- \
+  cargo run --release --locked -p backup-graph --features sim-tls --example protect -- --repository "$place/tenant"
+  BACKUP_PASSPHRASE=example cargo run --release --locked -p backup-graph --features sim-tls --example protect -- \
     --folder docs --restore-to "$place/docs" --repository "$place/folder"
   diff -r docs "$place/docs"
   rm -rf "$place"
