@@ -14,10 +14,10 @@ use rustix::io::Errno;
 
 use super::dirs::{Dirs, LIST};
 use super::place::{NAMES_MAX, Temporary, look};
-use super::write::{Writer, mode, mode_of, set_attributes, set_link_attributes};
+use super::write::{Looks, Writer, mode, set_attributes, set_link_attributes};
 use super::{Meta, ahead, attribute, check_name, failed, join, show, split};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Item, ItemKind, Stream};
+use crate::item::{Item, ItemKind, Name, Stream};
 use crate::memory::restored_name;
 use crate::sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
 use crate::source::Content;
@@ -147,9 +147,9 @@ impl Target {
         Placement::new(Vec::new(), action)
     }
 
-    fn put_folder(&self, item: &Item, spot: &Spot<'_>, conflict: Conflict) -> Result<Placement> {
+    fn put_folder(&self, looks: &Looks, spot: &Spot<'_>, conflict: Conflict) -> Result<Placement> {
         let wrong = |errno| failed("cannot create the folder", &spot.path, errno);
-        let bits = if mode_of(item).is_some() { PRIVATE_FOLDER } else { 0o777 };
+        let bits = if looks.mode.is_some() { PRIVATE_FOLDER } else { 0o777 };
         let create = |name: &[u8]| rustix::fs::mkdirat(&*spot.dir, name, mode(bits));
         let created = |name: &[u8], action| {
             let path = join(spot.parent, name);
@@ -200,20 +200,15 @@ impl Target {
         }
     }
 
-    fn symlink(&self, item: &Item, spot: &Spot<'_>) -> Result<Temporary> {
-        let target = item.attributes.get(attribute::LINK_TARGET).and_then(|value| {
-            value
-                .as_bytes()
-                .or_else(|| value.as_text().map(str::as_bytes))
-                .filter(|target| !target.is_empty())
-        });
+    fn symlink(&self, job: &Job, spot: &Spot<'_>) -> Result<Temporary> {
+        let target = job.link_target.as_deref();
         let target = target.ok_or_else(|| {
             Error::invalid("symbolic link has no attribute link_target").with_item(show(&spot.path))
         })?;
         let (temporary, ()) =
             Temporary::make(&spot.dir, |dir, name| rustix::fs::symlinkat(target, dir, name))
                 .map_err(|errno| failed("cannot create the symbolic link", &spot.path, errno))?;
-        set_link_attributes(&*spot.dir, temporary.name(), item, self.owner, &spot.path)?;
+        set_link_attributes(&*spot.dir, temporary.name(), &job.looks, self.owner, &spot.path)?;
         Ok(temporary)
     }
 
@@ -234,8 +229,8 @@ impl Target {
     }
 
     /// A new, empty file, to be written and then finished.
-    fn create(&self, item: &Item, spot: &Spot<'_>) -> Result<(Temporary, OwnedFd, Meta)> {
-        let bits = match mode_of(item) {
+    fn create(&self, looks: &Looks, spot: &Spot<'_>) -> Result<(Temporary, OwnedFd, Meta)> {
+        let bits = match looks.mode {
             Some(bits) if self.pending(spot.parent).private => bits & 0o777 | PRIVATE_FILE,
             Some(_) => PRIVATE_FILE,
             None => 0o666,
@@ -288,11 +283,15 @@ struct Spot<'a> {
     path: Vec<u8>,
 }
 
-/// Where an item is to go, for a thread.
+/// What is to be put and where, for a thread.
 #[derive(Clone)]
 struct Job {
-    item: Item,
-    parent: Vec<u8>,
+    name: Name,
+    kind: ItemKind,
+    looks: Looks,
+    /// Where a symbolic link leads to.
+    link_target: Option<Vec<u8>>,
+    parent: Option<Placed>,
     conflict: Conflict,
     link: Option<Placed>,
 }
@@ -302,26 +301,36 @@ impl Job {
         check_name(item.name.as_bytes())?;
         place.parent.map_or(Ok(()), check_handle)?;
         Ok(Self {
-            item: item.clone(),
-            parent: place.parent.map_or_else(Vec::new, |parent| parent.as_bytes().to_vec()),
+            name: item.name.clone(),
+            kind: item.kind,
+            looks: Looks::of(item),
+            link_target: if item.kind == ItemKind::SYMLINK { link_target(item) } else { None },
+            parent: place.parent.cloned(),
             conflict: place.conflict,
             link: place.link.cloned(),
         })
     }
 
-    fn name(&self) -> &[u8] {
-        self.item.name.as_bytes()
+    fn parent(&self) -> &[u8] {
+        self.parent.as_ref().map_or(&[], Placed::as_bytes)
     }
 
     fn path(&self) -> Vec<u8> {
-        join(&self.parent, self.name())
+        join(self.parent(), self.name.as_bytes())
     }
+}
+
+/// Where a symbolic link leads to, if it says.
+fn link_target(item: &Item) -> Option<Vec<u8>> {
+    let target = item.attributes.get(attribute::LINK_TARGET)?;
+    let target = target.as_bytes().or_else(|| target.as_text().map(str::as_bytes))?;
+    Some(target.to_vec()).filter(|target| !target.is_empty())
 }
 
 impl Target {
     fn spot<'a>(&self, job: &'a Job) -> Result<Spot<'a>> {
         let path = job.path();
-        let dir = self.dirs.open(&job.parent).map_err(|errno| match errno {
+        let dir = self.dirs.open(job.parent()).map_err(|errno| match errno {
             Errno::LOOP | Errno::NOTDIR => {
                 let error =
                     Error::new(ErrorKind::AlreadyExists, "something else is in the place of a folder above");
@@ -329,14 +338,14 @@ impl Target {
             }
             _ => failed("cannot enter the folder above", &path, errno),
         })?;
-        Ok(Spot { parent: &job.parent, dir, name: job.name(), path })
+        Ok(Spot { parent: job.parent(), dir, name: job.name.as_bytes(), path })
     }
 
     /// Puts what needs no content, or whose place is taken; none if content is to be written.
     fn put_without_content(&self, job: &Job) -> Result<Option<Placement>> {
         let spot = self.spot(job)?;
-        if job.item.kind.is_container() {
-            return self.put_folder(&job.item, &spot, job.conflict).map(Some);
+        if job.kind.is_container() {
+            return self.put_folder(&job.looks, &spot, job.conflict).map(Some);
         }
         if job.conflict == Conflict::Skip {
             // Seen before the content is fetched in vain; one that comes later is seen when it is brought into place.
@@ -352,7 +361,7 @@ impl Target {
         };
         let temporary = match linked {
             Some(temporary) => temporary,
-            None if job.item.kind == ItemKind::SYMLINK => self.symlink(&job.item, &spot)?,
+            None if job.kind == ItemKind::SYMLINK => self.symlink(job, &spot)?,
             None => return Ok(None),
         };
         self.publish(temporary, job, &spot).map(Some)
@@ -361,8 +370,8 @@ impl Target {
     /// Writes a file whose content is in memory.
     fn put_small(&self, job: &Job, pieces: &[Bytes], announced: Option<u64>) -> Result<Placement> {
         let spot = self.spot(job)?;
-        let (temporary, file, made) = self.create(&job.item, &spot)?;
-        let mut writer = Writer::new(&file, &job.item, announced);
+        let (temporary, file, made) = self.create(&job.looks, &spot)?;
+        let mut writer = Writer::new(&file, &job.looks, announced);
         pieces.iter().try_for_each(|piece| writer.piece(piece, &spot.path))?;
         writer.end(&spot.path)?;
         self.finish_file(job, temporary, &file, &made, &spot)
@@ -376,7 +385,7 @@ impl Target {
         made: &Meta,
         spot: &Spot<'_>,
     ) -> Result<Placement> {
-        set_attributes(file, made, &job.item, self.owner, &spot.path)?;
+        set_attributes(file, made, &job.looks, self.owner, &spot.path)?;
         self.publish(temporary, job, spot)
     }
 
@@ -391,11 +400,11 @@ impl Target {
     /// Whether [`put_without_content`](Self::put_without_content) has anything to say before content is fetched. Not so for a plain file
     /// that either replaces what is there or goes into a folder that this restore has made.
     fn has_to_look(&self, job: &Job) -> bool {
-        let plain = !job.item.kind.is_container() && job.item.kind != ItemKind::SYMLINK && job.link.is_none();
-        !plain || job.conflict == Conflict::Skip && !self.pending(&job.parent).new
+        let plain = !job.kind.is_container() && job.kind != ItemKind::SYMLINK && job.link.is_none();
+        !plain || job.conflict == Conflict::Skip && !self.pending(job.parent()).new
     }
 
-    fn close(&self, item: &Item, path: &[u8]) -> Result<()> {
+    fn close(&self, looks: &Looks, path: &[u8]) -> Result<()> {
         if self.lock().pending.remove(path).is_none() {
             return Ok(());
         }
@@ -405,7 +414,7 @@ impl Target {
         let dir = self.dirs.open(parent).map_err(wrong)?;
         let folder = rustix::fs::openat(dir, name, LIST | OFlags::NOFOLLOW, Mode::empty()).map_err(wrong)?;
         let made = Meta::new(&rustix::fs::fstat(&folder).map_err(wrong)?);
-        set_attributes(&folder, &made, item, self.owner, path)
+        set_attributes(&folder, &made, looks, self.owner, path)
     }
 
     fn flush(&self) -> Result<()> {
@@ -438,8 +447,8 @@ impl FolderSink {
         let (mut open, temporary, made) = self
             .on_thread(move |target| {
                 let spot = target.spot(&for_thread)?;
-                let (temporary, file, made) = target.create(&for_thread.item, &spot)?;
-                let mut writer = Writer::new(file, &for_thread.item, announced);
+                let (temporary, file, made) = target.create(&for_thread.looks, &spot)?;
+                let mut writer = Writer::new(file, &for_thread.looks, announced);
                 first.iter().try_for_each(|piece| writer.piece(piece, &spot.path))?;
                 Ok((writer, temporary, made))
             })
@@ -504,8 +513,8 @@ impl Sink for FolderSink {
     }
 
     async fn close(&self, item: &Item, placed: &Placed) -> Result<()> {
-        let (item, path) = (item.clone(), placed.as_bytes().to_vec());
-        self.on_thread(move |target| target.close(&item, &path)).await
+        let (looks, path) = (Looks::of(item), placed.as_bytes().to_vec());
+        self.on_thread(move |target| target.close(&looks, &path)).await
     }
 
     async fn finish(&self) -> Result<()> {

@@ -23,8 +23,8 @@ pub(super) struct Writer<F> {
 }
 
 impl<F: Borrow<OwnedFd>> Writer<F> {
-    pub(super) fn new(file: F, item: &Item, announced: Option<u64>) -> Self {
-        Self { file, offset: 0, sparse: is_sparse(item), announced }
+    pub(super) fn new(file: F, looks: &Looks, announced: Option<u64>) -> Self {
+        Self { file, offset: 0, sparse: looks.sparse, announced }
     }
 
     pub(super) fn file(&self) -> &OwnedFd {
@@ -93,15 +93,27 @@ fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Err
     Ok(())
 }
 
-/// Whether the item wants holes.
-fn is_sparse(item: &Item) -> bool {
-    item.attributes.get(attribute::SPARSE) == Some(&Value::Bool(true))
+/// What an item wants to look like in a folder.
+#[derive(Clone, Debug)]
+pub(super) struct Looks {
+    /// The mode that it had, if it says.
+    pub(super) mode: Option<u32>,
+    owner: Option<(Uid, Gid)>,
+    times: Option<Timestamps>,
+    /// It wants holes.
+    sparse: bool,
 }
 
-/// The mode that the item had, if it says.
-pub(super) fn mode_of(item: &Item) -> Option<u32> {
-    let mode = item.attributes.get(attribute::MODE)?.as_int()?;
-    u32::try_from(mode).ok().map(|mode| mode & 0o7777)
+impl Looks {
+    pub(super) fn of(item: &Item) -> Self {
+        let mode = item.attributes.get(attribute::MODE).and_then(Value::as_int);
+        Self {
+            mode: mode.and_then(|mode| u32::try_from(mode).ok()).map(|mode| mode & 0o7777),
+            owner: owner_of(item),
+            times: times_of(item),
+            sparse: item.attributes.get(attribute::SPARSE) == Some(&Value::Bool(true)),
+        }
+    }
 }
 
 /// Permission bits as the system wants them.
@@ -142,24 +154,24 @@ fn times_of(item: &Item) -> Option<Timestamps> {
 pub(super) fn set_attributes(
     file: &OwnedFd,
     made: &Meta,
-    item: &Item,
+    looks: &Looks,
     owner: bool,
     path: &[u8],
 ) -> Result<()> {
     let (mut owned, mut changed) = (false, false);
-    if let Some((uid, gid)) = owner_of(item).filter(|_| owner) {
+    if let Some((uid, gid)) = looks.owner.filter(|_| owner) {
         changed = (uid.as_raw(), gid.as_raw()) != (made.uid, made.gid);
         owned = !changed || rustix::fs::fchown(file, Some(uid), Some(gid)).is_ok();
     }
-    if let Some(bits) = mode_of(item) {
+    if let Some(bits) = looks.mode {
         let allowed = if owned { bits } else { bits & 0o1777 };
         if changed || allowed != made.mode {
             rustix::fs::fchmod(file, mode(allowed))
                 .map_err(|errno| failed("cannot set the mode", path, errno))?;
         }
     }
-    if let Some(times) = times_of(item) {
-        rustix::fs::futimens(file, &times).map_err(|errno| failed("cannot set the times", path, errno))?;
+    if let Some(times) = &looks.times {
+        rustix::fs::futimens(file, times).map_err(|errno| failed("cannot set the times", path, errno))?;
     }
     Ok(())
 }
@@ -168,16 +180,16 @@ pub(super) fn set_attributes(
 pub(super) fn set_link_attributes(
     dir: impl AsFd,
     name: &[u8],
-    item: &Item,
+    looks: &Looks,
     owner: bool,
     path: &[u8],
 ) -> Result<()> {
-    if let Some((uid, gid)) = owner_of(item).filter(|_| owner) {
+    if let Some((uid, gid)) = looks.owner.filter(|_| owner) {
         // A link's owner grants nothing, so failing to set it harms nobody.
         let _ = rustix::fs::chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
     }
-    if let Some(times) = times_of(item) {
-        match rustix::fs::utimensat(&dir, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+    if let Some(times) = &looks.times {
+        match rustix::fs::utimensat(&dir, name, times, AtFlags::SYMLINK_NOFOLLOW) {
             // Some file systems keep no times of links.
             Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(failed("cannot set the times", path, errno)),

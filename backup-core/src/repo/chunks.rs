@@ -18,8 +18,9 @@ use crate::tree::{Node, NodeSource, TreeKind};
 
 /// Memory for opened frames of data. A restore in item order finds most chunks of a frame together, but looks a few frames ahead.
 const DATA_CACHE_BYTES: u64 = 24 << 20;
-/// Memory for opened frames of trees, whose nodes are kept when they are decoded.
-const TREE_CACHE_BYTES: u64 = 4 << 20;
+/// Memory for opened frames of trees. Names are sorted by the id of their folder, the shorter id first, so a walk through folders goes to and fro
+/// in them: with 4 MiB, the trees of 84,000 items were read twelve times over.
+const TREE_CACHE_BYTES: u64 = 16 << 20;
 /// Memory for decoded tree nodes.
 const NODE_CACHE_BYTES: u64 = 8 << 20;
 

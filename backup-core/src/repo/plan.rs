@@ -21,15 +21,15 @@ use crate::sink::{BlockingPut, Placement};
 
 /// Items that are planned at once, and of these, how many wait before the first frame is read: what follows in the order of names wants much
 /// the same frames. An item takes about a kilobyte.
-const ITEMS_MAX: usize = 6_144;
+const ITEMS_MAX: usize = 4_096;
 const ITEMS_AHEAD: usize = 2_048;
 /// Bytes of the items with content in several frames, at most: their parts are kept until the last one is there.
 const SCATTERED_BYTES_MAX: u64 = 16 << 20;
 /// Reads from the store at once, and the bytes that they may have read and not yet put.
 const READS_MAX: usize = 8;
-const READING_BYTES_MAX: u64 = 12 << 20;
+const READING_BYTES_MAX: u64 = 8 << 20;
 /// Longest read, and the longest gap between two frames that is read along rather than asked around.
-const READ_BYTES_MAX: u64 = 2 << 20;
+const READ_BYTES_MAX: u64 = 4 << 20;
 const GAP_BYTES_MAX: u64 = 32 << 10;
 /// A frame is read beside its neighbour once so many items have been planned that did not want it.
 const SETTLED_ITEMS: u64 = 512;

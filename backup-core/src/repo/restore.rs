@@ -64,7 +64,7 @@ impl<'a> RestoreRun<'a> {
 
     /// Restores only what matches one of the patterns given this way, and what lies below it.
     ///
-    /// A pattern is a glob over the whole path as [`Browser`] defines it: `*` and `?` stop at `/`, `**` does not,
+    /// A pattern is a glob over the whole path as [`Browser`](super::Browser) defines it: `*` and `?` stop at `/`, `**` does not,
     /// `{a,b}` and `[a-z]` choose. `inbox/2026` and `inbox/2026/**` mean the same folder.
     pub fn only(mut self, pattern: impl Into<String>) -> Self {
         self.only.push(pattern.into());

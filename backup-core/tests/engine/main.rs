@@ -13,6 +13,8 @@ mod crash;
 mod hostile;
 mod incremental;
 mod links;
+#[cfg(unix)]
+mod planned;
 mod roundtrip;
 mod scale;
 mod undo;
