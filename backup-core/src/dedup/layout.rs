@@ -34,14 +34,15 @@ pub(super) const BLOCK: usize = 4 << 10;
 pub(super) const BLOCK_HASH: usize = 16;
 /// Version, counts and hash.
 pub(super) const FOOTER: usize = 8 + 8 + 4 * 3 + 8 + 32;
-const MAGIC: u64 = u64::from_le_bytes(*b"bkindex1");
+const MAGIC: u64 = u64::from_le_bytes(*b"bkindex3");
 
 /// Entries of a bucket of the fence, about: what a search compares after one look at the fence.
 const BUCKET_ENTRIES_LOG2: u32 = 5;
 /// Entries from which on a run has filters. A smaller one is searched as fast as a filter is asked.
 const FILTERED_ENTRIES_MIN: u64 = 1 << 12;
-/// Entries that one filter is made of, at most about: making one takes some 25 bytes for each.
-const SHARD_ENTRIES_LOG2: u32 = 20;
+/// Entries that one filter is made of, at most about. The three places that it looks at lie within 6 KiB then, which is two pages at most most
+/// of the time, and what it is made with, some 25 bytes an entry, stays in the cache of a core.
+const SHARD_ENTRIES_LOG2: u32 = 14;
 
 /// How many of each there are. Everything else follows from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,12 +63,12 @@ impl Counts {
     /// Bits of an id that choose its filter; none if the run has no filters.
     pub(super) fn shard_bits(&self) -> Option<u32> {
         (self.entries >= FILTERED_ENTRIES_MIN)
-            .then(|| (self.entries - 1).ilog2().saturating_sub(SHARD_ENTRIES_LOG2 - 1).min(16))
+            .then(|| (self.entries - 1).ilog2().saturating_sub(SHARD_ENTRIES_LOG2 - 1).min(20))
     }
 
     /// Bytes in memory, about: a filter's length shows when it is made.
     pub(super) fn bytes(&self) -> usize {
-        let filters = if self.shards() > 0 { self.entries / 4 * 9 } else { 0 };
+        let filters = if self.shards() > 0 { self.entries / 2 * 5 } else { 0 };
         Layout::of(&Self { fingerprints: filters, ..*self }).map_or(0, |layout| layout.covers.end)
     }
 
