@@ -10,7 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use run::{PackRef, Run};
+pub(crate) use run::{PackRef, Run, covered_by};
 
 use crate::error::Result;
 use crate::format::pack::FrameSpan;

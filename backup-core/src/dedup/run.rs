@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -55,6 +56,13 @@ impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("counts", &self.counts).finish_non_exhaustive()
     }
+}
+
+/// The segments that several runs cover together, ascending.
+pub(crate) fn covered_by(runs: &[Arc<Run>]) -> Vec<ObjectId> {
+    let mut covers: Vec<ObjectId> = runs.iter().flat_map(|run| run.covers()).copied().collect();
+    covers.sort_unstable();
+    covers
 }
 
 /// What a cached run's footer says of all the rest.

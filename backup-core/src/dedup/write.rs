@@ -9,7 +9,7 @@ use std::sync::Arc;
 use xorf::{BinaryFuse16, DmaSerializable};
 
 use super::layout::{BLOCK, BLOCK_HASH, Counts, DESCRIPTOR, ENTRY, FENCE, filter_key, prefix};
-use super::run::{Run, footer_hash};
+use super::run::{Run, covered_by, footer_hash};
 use crate::error::{Error, Result};
 use crate::format::pack::ChunkSpan;
 use crate::format::segment::{PackInfo, Segment};
@@ -125,9 +125,7 @@ fn merge_into<W: Write>(runs: &[Arc<Run>], mut to: Writer<'_, W>) -> Result<(Cou
             write_pack(to.buffer()?, &run.pack(number)?.to_info());
         }
     }
-    let mut covers: Vec<ObjectId> = runs.iter().flat_map(|run| run.covers()).copied().collect();
-    covers.sort_unstable();
-    to.end(counts, entries, &covers)
+    to.end(counts, entries, &covered_by(runs))
 }
 
 /// What is learned about the entries while they pass, in order of their ids.

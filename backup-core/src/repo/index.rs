@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use super::Inner;
 use crate::cache::IndexCache;
 use crate::crypto::{Class, Keyring, ObjectName, derive};
-use crate::dedup::{Index, Run};
+use crate::dedup::{Index, Run, covered_by};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::SegmentRef;
 use crate::format::open_object;
@@ -92,9 +92,7 @@ impl Cache {
     }
 
     fn merge(&self, runs: &[Arc<Run>]) -> Result<Run> {
-        let mut covers: Vec<ObjectId> = runs.iter().flat_map(|run| run.covers()).copied().collect();
-        covers.sort_unstable();
-        let mut entry = self.entries.create(&self.name(&covers))?;
+        let mut entry = self.entries.create(&self.name(&covered_by(runs)))?;
         Run::merge_to(runs, &mut *entry, &self.key)?;
         Run::open(entry.finish()?, &self.key)
     }
@@ -127,11 +125,7 @@ impl Inner {
             });
             cached.await?.into_iter().for_each(|run| index.add(Arc::new(run)));
         }
-        let covered: Vec<ObjectId> = {
-            let mut covered: Vec<_> = index.runs().iter().flat_map(|run| run.covers()).copied().collect();
-            covered.sort_unstable();
-            covered
-        };
+        let covered = covered_by(index.runs());
         let is_missing = |segment: &&SegmentRef| covered.binary_search(&segment.object.id).is_err();
         let missing: Vec<SegmentRef> = segments.iter().filter(is_missing).copied().collect();
         self.add_segments(&mut index, &missing).await?;
@@ -143,13 +137,18 @@ impl Inner {
         let read = |segment: &SegmentRef| -> BoxFuture<'_, Result<Run>> { Box::pin(self.read_run(*segment)) };
         let reads: Vec<_> = segments.iter().map(read).collect();
         let mut runs = stream::iter(reads).buffered(SEGMENT_READS);
+        let mut in_memory = entries_of(index.runs().iter().filter(|run| !run.is_cached()));
         while let Some(run) = runs.next().await {
-            index.add(Arc::new(run?));
-            let in_memory: Vec<_> = index.runs().iter().filter(|run| !run.is_cached()).cloned().collect();
-            let entries: u64 = in_memory.iter().map(|run| run.entries()).sum();
-            if self.cache.is_some() && entries >= MEMORY_ENTRIES_MAX && in_memory.len() > 1 {
-                // Reading goes on afterwards: what is under way holds nothing that this waits for.
-                self.merge_runs(index, in_memory).await?;
+            let run = run?;
+            in_memory += run.entries();
+            index.add(Arc::new(run));
+            if self.cache.is_some() && in_memory >= MEMORY_ENTRIES_MAX {
+                let runs: Vec<_> = index.runs().iter().filter(|run| !run.is_cached()).cloned().collect();
+                if runs.len() > 1 {
+                    // Reading goes on afterwards: what is under way holds nothing that this waits for.
+                    self.merge_runs(index, runs).await?;
+                    in_memory = 0;
+                }
             }
         }
         self.settle(index).await
@@ -170,7 +169,7 @@ impl Inner {
     async fn merge_runs(&self, index: &mut Index, runs: Vec<Arc<Run>>) -> Result<bool> {
         let (cache, merging) = (self.cache.clone(), runs.clone());
         let merged = self.env.run(move || {
-            let entries: u64 = merging.iter().map(|run| run.entries()).sum();
+            let entries = entries_of(&merging);
             let segments: usize = merging.iter().map(|run| run.covers().len()).sum();
             match cache {
                 Some(cache) if entries >= CACHED_ENTRIES_MIN || segments >= CACHED_SEGMENTS_MIN => {
@@ -225,4 +224,8 @@ impl Inner {
         };
         self.env.run(decode).await
     }
+}
+
+fn entries_of<'a>(runs: impl IntoIterator<Item = &'a Arc<Run>>) -> u64 {
+    runs.into_iter().map(|run| run.entries()).sum()
 }
