@@ -227,7 +227,7 @@ impl<'a, W: Write> Writer<'a, W> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.out.write_all(&self.buffer).map_err(written)?;
+        self.out.write_all(&self.buffer)?;
         if self.key.is_some() {
             self.block.extend_from_slice(&self.buffer);
             let whole = self.block.len() - self.block.len() % BLOCK;
@@ -260,7 +260,7 @@ impl<'a, W: Write> Writer<'a, W> {
             let hash =
                 footer_hash(key, &head, covers.iter().map(|id| id.as_bytes().as_slice()), &self.hashes);
             for part in [&self.hashes, head.as_slice(), &hash] {
-                self.out.write_all(part).map_err(written)?;
+                self.out.write_all(part)?;
             }
         }
         Ok((counts, self.out))
@@ -273,13 +273,4 @@ pub(super) fn block_hash(block: &[u8]) -> [u8; BLOCK_HASH] {
     let mut short = [0; BLOCK_HASH];
     short.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
     short
-}
-
-fn written(error: std::io::Error) -> Error {
-    use crate::error::ErrorKind;
-    let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::OutOfSpace,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, "the cache of the index cannot be written").with_source(error)
 }
