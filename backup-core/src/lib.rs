@@ -99,9 +99,9 @@ pub use mapped::DirectoryCache;
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository,
-    RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
-    VerifyRun,
+    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, PruneReport,
+    PruneRun, Repository, RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel,
+    VerifyReport, VerifyRun,
 };
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
