@@ -13,6 +13,7 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 
+use super::Operation;
 use crate::error::Result;
 use crate::store::{Created, Entry, Key, Store};
 
@@ -23,24 +24,24 @@ use crate::store::{Created, Entry, Key, Store};
 #[derive(Clone)]
 pub struct Yielding {
     inner: Arc<dyn Store>,
-    yields: fn(&Key) -> bool,
+    yields: fn(Operation, &Key) -> bool,
 }
 
 impl Yielding {
     /// Yields before every call.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self::only(inner, |_| true)
+        Self::only(inner, |_, _| true)
     }
 
-    /// Yields before calls of these objects or prefixes only: fewer orders, where the others do not matter.
+    /// Yields before calls of these kinds on these objects or prefixes only: fewer orders, where the others do not matter.
     #[must_use]
-    pub fn only(inner: Arc<dyn Store>, yields: fn(&Key) -> bool) -> Self {
+    pub fn only(inner: Arc<dyn Store>, yields: fn(Operation, &Key) -> bool) -> Self {
         Self { inner, yields }
     }
 
-    async fn turn(&self, key: &Key) {
-        let mut asked = !(self.yields)(key);
+    async fn turn(&self, operation: Operation, key: &Key) {
+        let mut asked = !(self.yields)(operation, key);
         poll_fn(|context: &mut Context<'_>| {
             if std::mem::replace(&mut asked, true) {
                 return Poll::Ready(());
@@ -61,27 +62,27 @@ impl fmt::Debug for Yielding {
 #[async_trait]
 impl Store for Yielding {
     async fn create(&self, key: &Key, data: Bytes) -> Result<Created> {
-        self.turn(key).await;
+        self.turn(Operation::Create, key).await;
         self.inner.create(key, data).await
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
-        self.turn(key).await;
+        self.turn(Operation::Read, key).await;
         self.inner.read(key, range).await
     }
 
     async fn size(&self, key: &Key) -> Result<u64> {
-        self.turn(key).await;
+        self.turn(Operation::Size, key).await;
         self.inner.size(key).await
     }
 
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxStream<'a, Result<Entry>> {
-        let turn = self.turn(prefix).into_stream().filter_map(|()| std::future::ready(None));
+        let turn = self.turn(Operation::List, prefix).into_stream().filter_map(|()| std::future::ready(None));
         turn.chain(stream::once(std::future::ready(())).flat_map(|()| self.inner.list(prefix))).boxed()
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.turn(key).await;
+        self.turn(Operation::Delete, key).await;
         self.inner.delete(key).await
     }
 }
