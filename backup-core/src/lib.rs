@@ -74,6 +74,7 @@ mod mapped;
 mod memory;
 mod progress;
 mod repo;
+mod retention;
 mod secret;
 mod sink;
 mod source;
@@ -103,6 +104,7 @@ pub use repo::{
     RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
     VerifyRun,
 };
+pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
 pub use source::{BlockingContent, Change, Content, Problem, Source};
