@@ -72,6 +72,7 @@ mod limits;
 #[cfg(feature = "cache")]
 mod mapped;
 mod memory;
+pub mod policy;
 mod progress;
 mod repo;
 mod retention;
@@ -98,6 +99,7 @@ pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Str
 #[cfg(feature = "cache")]
 pub use mapped::DirectoryCache;
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
+pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
     BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository,

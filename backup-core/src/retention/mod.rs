@@ -2,7 +2,7 @@
 //!
 //! It removes nothing, reads nothing and never asks what time it is: the caller lists the snapshots in the order of the
 //! log, says what time it is, and carries out what was decided. So a rehearsal is the same call as the real thing.
-//! Start at [`Retention::decide`].
+//! `docs/retention.md` is the page for embedders; start at [`Retention::decide`].
 
 use std::collections::BTreeMap;
 
