@@ -103,8 +103,8 @@ pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
     BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, PruneReport,
-    PruneRun, Repository, RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel,
-    VerifyReport, VerifyRun,
+    PruneRun, Repository, RestoreReport, RestoreRun, Retained, SnapshotInfo, SnapshotSummary, Suspicion,
+    VerifyLevel, VerifyReport, VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use secret::{Credential, Passphrase, Secret};

@@ -17,8 +17,10 @@ mod plan;
 mod prune;
 mod references;
 mod restore;
+mod retain;
 mod session;
 mod staging;
+mod stored;
 mod suspicion;
 mod under_way;
 mod undo;
@@ -55,6 +57,7 @@ pub use difference::{Difference, Differences};
 pub use log::Head;
 pub use prune::{PruneReport, PruneRun};
 pub use restore::{RestoreReport, RestoreRun};
+pub use retain::Retained;
 pub use suspicion::Suspicion;
 pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
 

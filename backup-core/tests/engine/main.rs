@@ -17,6 +17,7 @@ mod links;
 #[cfg(unix)]
 mod planned;
 mod prune;
+mod retain;
 mod roundtrip;
 mod scale;
 mod undo;

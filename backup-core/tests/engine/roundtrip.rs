@@ -229,4 +229,8 @@ fn every_operation_can_move_between_threads() {
     moves(repo.diff(snapshot, snapshot));
     moves(repo.browse(snapshot));
     moves(repo.refresh());
+    moves(repo.prune().run());
+    moves(repo.remove(&[snapshot]));
+    moves(repo.hold(&[snapshot]));
+    moves(repo.retain(&[("threads", &backup_core::Retention::default())]));
 }

@@ -19,6 +19,7 @@ use futures_util::{StreamExt, stream};
 use super::commit::Written;
 use super::log::State;
 use super::session::Session;
+use super::stored::{Listed, is_past};
 use super::{Finding, Inner, Repository};
 use crate::crypto::{Class, ObjectName, OpenedObject};
 use crate::dedup::{Mark, Marks};
@@ -28,8 +29,6 @@ use crate::format::segment::Segment;
 use crate::format::snapshot::{Snapshot, SnapshotState};
 use crate::id::{ChunkId, ObjectId, SnapshotId};
 use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
-use crate::store::Key;
-use crate::time::Timestamp;
 use plan::{PackUse, Plan};
 
 /// How long what is young is left alone, unless told otherwise: a day.
@@ -364,26 +363,10 @@ impl Prune<'_, '_> {
 
     /// Everything that the store has of packs, segments and snapshots.
     async fn list(&mut self) -> Result<HashMap<ObjectName, Listed>> {
-        let mut listed = HashMap::new();
-        for prefix in ["pack", "segment", "snapshot"] {
-            let prefix = Key::known(prefix.to_owned());
-            let mut entries = self.inner.store.list(&prefix);
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
-                let id = entry.key.as_str().rsplit('/').next().and_then(|id| id.parse::<ObjectId>().ok());
-                let Some(id) = id else { continue };
-                let name = match prefix.as_str() {
-                    "pack" => ObjectName::Pack(id),
-                    "segment" => ObjectName::Segment(id),
-                    _ => ObjectName::Snapshot(id),
-                };
-                // Others may keep things of their own there.
-                if name.key() == entry.key {
-                    listed.insert(name, Listed { len: entry.size, modified: entry.modified });
-                }
-            }
-            self.reporter.check()?;
-        }
+        let mut listed = self.inner.list_stored("pack", ObjectName::Pack).await?;
+        listed.extend(self.inner.list_stored("segment", ObjectName::Segment).await?);
+        listed.extend(self.inner.list_stored("snapshot", ObjectName::Snapshot).await?);
+        self.reporter.check()?;
         Ok(listed)
     }
 
@@ -536,25 +519,6 @@ impl Prune<'_, '_> {
         }
         self.inner.append_always(|_| Some(Event::Delete(deleted.clone()))).await.map(drop)
     }
-}
-
-/// An object as the store lists it.
-#[derive(Clone, Copy)]
-struct Listed {
-    len: u64,
-    modified: Option<Timestamp>,
-}
-
-impl Listed {
-    fn is_young(&self, now: Timestamp, grace: Duration) -> bool {
-        self.modified.is_some_and(|modified| !is_past(modified, grace, now))
-    }
-}
-
-/// Whether so much time has passed since then. A clock that has been set back says no, and things wait.
-fn is_past(then: Timestamp, grace: Duration, now: Timestamp) -> bool {
-    let waited = i128::from(now.millis()) - i128::from(then.millis());
-    waited >= i128::try_from(grace.as_millis()).unwrap_or(i128::MAX)
 }
 
 /// Remains of interrupted runs after which their collection has got another snapshot.
