@@ -6,6 +6,7 @@ mod browse;
 mod chunks;
 mod content;
 mod difference;
+mod frames;
 #[cfg(feature = "testkit")]
 pub(crate) mod imaginary;
 mod index;
@@ -73,7 +74,7 @@ struct Inner {
     ring: Keyring,
     state: RwLock<Arc<State>>,
     gear: OnceLock<Arc<Gear>>,
-    caches: Caches,
+    caches: Arc<Caches>,
     cache: Option<Cache>,
     bytes_read: AtomicU64,
 }
@@ -249,7 +250,7 @@ impl Repository {
             ring,
             state: RwLock::new(Arc::new(State::empty())),
             gear: OnceLock::new(),
-            caches: Caches::default(),
+            caches: Arc::default(),
             bytes_read: AtomicU64::new(0),
         };
         let state = inner.load(options.known_head, false).await?;
