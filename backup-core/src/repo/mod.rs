@@ -1,5 +1,6 @@
 //! The repository: the async shell that runs the pure parts over a [`Store`]. It spawns nothing and knows no runtime.
 
+mod ahead;
 mod backup;
 mod batcher;
 mod browse;
