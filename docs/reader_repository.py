@@ -135,13 +135,15 @@ class SnapshotRef(NamedTuple):
     collection_kind: bytes
     created: Time
     state: int
+    flags: int
 
     @staticmethod
     def parse(cursor: Cursor) -> SnapshotRef:
         reference = SnapshotRef(cursor.take(16), cursor.u64(), cursor.take(32),
                                 cursor.text16(MAX_COLLECTION, "collection id"),
-                                cursor.text16(MAX_COLLECTION_KIND, "collection kind"), cursor.time(), cursor.u8())
+                                cursor.text16(MAX_COLLECTION_KIND, "collection kind"), cursor.time(), cursor.u8(), cursor.u8())
         require(reference.state in STATES, f"{cursor.what}: snapshot of state {reference.state}")
+        require(reference.flags in (0, 1), f"{cursor.what}: snapshot with flags {reference.flags}")
         return reference
 
 
@@ -154,7 +156,50 @@ class LogState:
     genesis: bytes
     snapshots: list[SnapshotRef]
     segments: list[SegmentRef]
+    held: list[bytes] = field(default_factory=list)  # ids, ascending
+    condemned: list[tuple[int, Time, list[tuple[int, bytes]]]] = field(default_factory=list)
     sessions: dict[bytes, bytes] = field(default_factory=dict, compare=False)  # of snapshots; checkpoints have none
+
+    def withdraw(self, time: Time, objects: list[tuple[int, bytes]]) -> None:
+        """Takes objects out of use, but not a snapshot that is held."""
+        objects = [(kind, id) for kind, id in objects if kind != SNAPSHOT or id not in self.held]
+        out = set(objects)
+        self.snapshots = [reference for reference in self.snapshots if (SNAPSHOT, reference.id) not in out]
+        self.segments = [reference for reference in self.segments if (SEGMENT, reference.id) not in out]
+        self.condemned.append((self.number, time, objects))
+
+    def apply(self, kind: int, time: Time, cursor: Cursor) -> None:
+        """Takes over an entry of this type."""
+        if kind == 1:
+            session = cursor.take(16)
+            snapshots = [SnapshotRef.parse(cursor) for _ in range(cursor.u16())]
+            self.snapshots += snapshots
+            self.sessions.update((snapshot.id, session) for snapshot in snapshots)
+            self.segments += [SegmentRef.parse(cursor) for _ in range(cursor.u16())]
+        elif kind == 2:
+            there = {reference.id for reference in self.snapshots}
+            ids = [cursor.take(16) for _ in range(cursor.u32())]
+            self.withdraw(time, [(SNAPSHOT, id) for id in ids if id in there])
+        elif kind == 3:
+            objects = parse_objects(cursor)
+            segments = [SegmentRef.parse(cursor) for _ in range(cursor.u32())]
+            self.withdraw(time, objects)
+            self.segments += segments
+        elif kind == 4:
+            deleted = {cursor.u64() for _ in range(cursor.u32())}
+            self.condemned = [group for group in self.condemned if group[0] not in deleted]
+        else:
+            hold = cursor.u8()
+            require(hold in (0, 1), f"{cursor.what}: neither holds nor releases")
+            ids = {cursor.take(16) for _ in range(cursor.u32())}
+            self.held = sorted(set(self.held) | ids if hold else set(self.held) - ids)
+
+
+def parse_objects(cursor: Cursor) -> list[tuple[int, bytes]]:
+    objects = [(cursor.u8(), cursor.take(16)) for _ in range(cursor.u32())]
+    for kind, _ in objects:
+        require(kind in (PACK, SEGMENT, SNAPSHOT), f"{cursor.what}: condemns an object of kind {kind}")
+    return objects
 
 
 def check_genesis(payload: bytes, repository: bytes, what: str) -> None:
@@ -191,7 +236,7 @@ class Snapshot:
         require(has_parent == 1 or has_parent == 0 and parent == bytes(16), f"{what}: wrong parent")
         self.parent = parent if has_parent else None
         named = (identity, *collection, cursor.time(), cursor.u8())
-        require(named == (reference.id, *reference[3:]), f"{what}: differs from what the log says")
+        require(named == (reference.id, *reference[3:7]), f"{what}: differs from what the log says")
         cursor.bytes32(MAX_CURSOR, "cursor")
         self.items, self.names = Root.parse(cursor, ITEMS_TREE), Root.parse(cursor, NAMES_TREE)
         # items, bytes of streams, added, changed, removed, bytes read, bytes stored, problems
@@ -440,24 +485,18 @@ class Repository:
         require(cursor.u64() == number, f"{name}: has another number")
         previous = state.head if state else bytes(32)
         require(hmac.compare_digest(cursor.take(32), previous), f"{name}: does not follow the entry before")
-        cursor.time()
-        kind, payload = cursor.u16(), cursor.bytes32()
+        time, kind, payload = cursor.time(), cursor.u16(), cursor.bytes32()
         cursor.end()
-        if kind > 1:
+        if kind > 5:
             raise TooNew(f"{name}: entry of type {kind}")
         require((kind == 0) == (number == 0), f"{name}: type {kind} at number {number}")
         if state is None:
             check_genesis(payload, self.keyring.repository, name)
             return LogState(number, H(data), payload, [], [])
         cursor = Cursor(payload, name)
-        session = cursor.take(16)
-        snapshots = [SnapshotRef.parse(cursor) for _ in range(cursor.u16())]
-        segments = [SegmentRef.parse(cursor) for _ in range(cursor.u16())]
-        cursor.end()
         state.number, state.head = number, H(data)
-        state.snapshots += snapshots
-        state.sessions.update((snapshot.id, session) for snapshot in snapshots)
-        state.segments += segments
+        state.apply(kind, time, cursor)
+        cursor.end()
         return state
 
     def read_checkpoint(self, number: int) -> LogState:
@@ -471,6 +510,9 @@ class Repository:
         check_genesis(state.genesis, self.keyring.repository, name)
         state.snapshots = [SnapshotRef.parse(cursor) for _ in range(cursor.u32())]
         state.segments = [SegmentRef.parse(cursor) for _ in range(cursor.u32())]
+        state.held = [cursor.take(16) for _ in range(cursor.u32())]
+        groups = range(cursor.u32())
+        state.condemned = [(cursor.u64(), cursor.time(), parse_objects(cursor)) for _ in groups]
         cursor.end()
         return state
 

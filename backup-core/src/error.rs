@@ -52,6 +52,8 @@ pub enum ErrorKind {
     NotARepository = 24,
     /// An object that the repository needs is gone from the store.
     Missing = 25,
+    /// A prune took away, while this run was under way, what the run relied on, and it could not be copied any more.
+    Fenced = 26,
     /// The content changed while it was read; the copy may mix two states.
     ChangedWhileReading = 30,
     /// The content received is not what the source announced (length or provider hash).
@@ -74,7 +76,7 @@ impl ErrorKind {
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Throttled | Self::Unavailable)
+        matches!(self, Self::Throttled | Self::Unavailable | Self::Fenced)
     }
 
     /// What a caller can do about it, in one line.
@@ -102,6 +104,7 @@ impl ErrorKind {
             Self::Missing => {
                 "run verify to see what is affected, then bring the object back from a copy of the store"
             }
+            Self::Fenced => "run again: what was stored is used, and what was taken away is read anew",
             Self::ChangedWhileReading => "back it up again when it is quiet, or from a file system snapshot",
             Self::SourceMismatch => "compare with the source; the bytes received were kept",
             Self::CursorExpired => "run again without a cursor",

@@ -72,8 +72,10 @@ mod limits;
 #[cfg(feature = "cache")]
 mod mapped;
 mod memory;
+pub mod policy;
 mod progress;
 mod repo;
+mod retention;
 mod secret;
 mod sink;
 mod source;
@@ -97,12 +99,14 @@ pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Str
 #[cfg(feature = "cache")]
 pub use mapped::DirectoryCache;
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
+pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, Repository,
-    RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
-    VerifyRun,
+    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, PruneReport,
+    PruneRun, Repository, RestoreReport, RestoreRun, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel,
+    VerifyReport, VerifyRun,
 };
+pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
 pub use source::{BlockingContent, Change, Content, Problem, Source};

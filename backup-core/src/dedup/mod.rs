@@ -1,6 +1,7 @@
 //! The deduplication index: which chunks are stored, and where. Immutable sorted runs, merged so that there are few.
 
 mod layout;
+mod marks;
 mod run;
 mod write;
 
@@ -10,6 +11,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use marks::{Mark, Marks, Usage};
 pub(crate) use run::{PackRef, Run, covered_by};
 
 use crate::error::Result;
@@ -57,6 +59,11 @@ impl Index {
         self.runs.push(run);
     }
 
+    /// Keeps the runs whose every segment is still there.
+    pub(crate) fn retain(&mut self, is_there: impl Fn(&ObjectId) -> bool) {
+        self.runs.retain(|run| run.covers().iter().all(&is_there));
+    }
+
     pub(crate) fn runs(&self) -> &[Arc<Run>] {
         &self.runs
     }
@@ -79,7 +86,13 @@ impl Index {
     pub(crate) fn chunks_by_pack(&self) -> Result<HashMap<ObjectId, u64>> {
         let mut chunks = HashMap::new();
         for run in &self.runs {
-            run.count_chunks(|pack| *chunks.entry(pack).or_default() += 1)?;
+            let mut counts = vec![0u64; run.counts().packs as usize];
+            run.each(|_, pack, _| {
+                counts.iter_mut().skip(pack as usize).take(1).for_each(|count| *count += 1)
+            })?;
+            for (pack, count) in run.packs().zip(counts) {
+                *chunks.entry(pack?.id).or_default() += count;
+            }
         }
         Ok(chunks)
     }

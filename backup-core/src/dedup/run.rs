@@ -276,7 +276,7 @@ impl Run {
         found.iter().filter_map(|entry| self.location(&chunk_of(entry)).ok())
     }
 
-    fn location(&self, chunk: &ChunkSpan) -> Result<Location<'_>> {
+    pub(super) fn location(&self, chunk: &ChunkSpan) -> Result<Location<'_>> {
         let frame = self.frame(chunk.frame)?;
         let pack = self.pack(frame.pack)?;
         let (offset, len) = (chunk.offset, chunk.len);
@@ -294,14 +294,21 @@ impl Run {
         frames.take_while(move |frame| Some(frame.pack) == pack).map(|frame| frame.span)
     }
 
-    /// Adds up the entries of each pack.
-    pub(super) fn count_chunks(&self, mut of: impl FnMut(ObjectId)) -> Result<()> {
-        let packs = self.packs().map(|pack| Ok(pack?.id)).collect::<Result<Vec<_>>>()?;
+    /// The positions of a chunk's entries.
+    pub(super) fn positions(&self, id: &ChunkId) -> Result<Range<u64>> {
+        let found = self.find(id)?;
+        let from =
+            found.as_ptr().addr().saturating_sub(self.bytes.as_ptr().addr() + self.layout.entries.start);
+        let first = if found.is_empty() { 0 } else { (from / ENTRY) as u64 };
+        Ok(first..first + found.len() as u64)
+    }
+
+    /// Every entry with its position and the number of its pack.
+    pub(super) fn each(&self, mut of: impl FnMut(u64, u32, &ChunkSpan)) -> Result<()> {
         let frames = (0..self.counts.frames).map(|n| Ok(self.frame(n)?.pack)).collect::<Result<Vec<_>>>()?;
         let mut position = 0;
         while let Some(entry) = self.entry(position)? {
-            let pack = frames.get(entry.frame as usize).and_then(|pack| packs.get(*pack as usize));
-            of(*pack.ok_or_else(cut)?);
+            of(position, *frames.get(entry.frame as usize).ok_or_else(cut)?, &entry);
             position += 1;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::snapshot::{SnapshotState, read_collection, write_collection};
 use super::wire::{Reader, Write};
 use crate::chunk::ChunkSizes;
-use crate::crypto::Keyring;
+use crate::crypto::{Keyring, ObjectKind, ObjectName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ObjectHash, ObjectId, RepoId, SessionId, SnapshotId};
 use crate::item::Collection;
@@ -14,6 +14,12 @@ const LOG_DOMAIN: &[u8] = b"backup-engine v1 log";
 const CHECKPOINT_DOMAIN: &[u8] = b"backup-engine v1 checkpoint";
 const GENESIS: u16 = 0;
 const COMMIT: u16 = 1;
+const REMOVE: u16 = 2;
+const CONDEMN: u16 = 3;
+const DELETE: u16 = 4;
+const HOLD: u16 = 5;
+/// Flag of a snapshot reference.
+const SUSPICIOUS: u8 = 1;
 const SIGNATURE_LEN: usize = 64;
 
 /// What is fixed when a repository is created.
@@ -89,6 +95,8 @@ pub(crate) struct SnapshotRef {
     pub(crate) collection: Collection,
     pub(crate) created: Timestamp,
     pub(crate) state: SnapshotState,
+    /// Its run reported a suspicion: it does not push earlier ones out.
+    pub(crate) suspicious: bool,
 }
 
 impl SnapshotRef {
@@ -101,6 +109,7 @@ impl SnapshotRef {
         write_collection(out, &self.collection)?;
         out.time(self.created);
         out.u8(self.state.number());
+        out.u8(if self.suspicious { SUSPICIOUS } else { 0 });
         Ok(())
     }
 
@@ -110,6 +119,11 @@ impl SnapshotRef {
             collection: read_collection(r)?,
             created: r.time()?,
             state: SnapshotState::read(r)?,
+            suspicious: match r.u8()? {
+                0 => false,
+                SUSPICIOUS => true,
+                _ => return Err(r.damage("has a snapshot with unknown flags")),
+            },
         })
     }
 }
@@ -136,7 +150,99 @@ impl SegmentRef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Genesis(RepoConfig),
-    Commit { session: SessionId, snapshots: Vec<SnapshotRef>, segments: Vec<SegmentRef> },
+    Commit {
+        session: SessionId,
+        snapshots: Vec<SnapshotRef>,
+        segments: Vec<SegmentRef>,
+    },
+    /// Snapshots that are given up. Those that are held, or not there, stay as they are.
+    Remove(Vec<SnapshotId>),
+    /// Objects that nobody may rely on from here on, and segments in the place of those among them.
+    Condemn {
+        objects: Vec<ObjectName>,
+        segments: Vec<SegmentRef>,
+    },
+    /// Entries whose condemned objects have been deleted.
+    Delete(Vec<u64>),
+    /// Snapshots that must not be removed, or may be again.
+    Hold {
+        held: bool,
+        snapshots: Vec<SnapshotId>,
+    },
+}
+
+/// Objects that one entry has taken out of use, until they are deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Condemned {
+    /// The entry's number and time.
+    pub(crate) entry: u64,
+    pub(crate) time: Timestamp,
+    pub(crate) objects: Vec<ObjectName>,
+}
+
+impl Condemned {
+    fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        out.u64(self.entry);
+        out.time(self.time);
+        write_objects(out, &self.objects)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self { entry: r.u64()?, time: r.time()?, objects: read_objects(r)? })
+    }
+}
+
+/// Bytes of an object's kind and id.
+const NAMED_LEN: usize = 17;
+
+fn write_objects(out: &mut Vec<u8>, objects: &[ObjectName]) -> Result<()> {
+    out.len32(objects.len());
+    for object in objects {
+        let (ObjectName::Pack(id) | ObjectName::Segment(id) | ObjectName::Snapshot(id)) = object else {
+            return Err(Error::bug("only packs, segments and snapshots are condemned"));
+        };
+        out.u8(object.kind().number());
+        out.raw(id.as_bytes());
+    }
+    Ok(())
+}
+
+fn read_objects(r: &mut Reader<'_>) -> Result<Vec<ObjectName>> {
+    const PACK: u8 = ObjectKind::Pack.number();
+    const SEGMENT: u8 = ObjectKind::Segment.number();
+    const SNAPSHOT: u8 = ObjectKind::Snapshot.number();
+    let count = r.count32(NAMED_LEN)?;
+    let mut objects = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (kind, id) = (r.u8()?, ObjectId::from_bytes(r.array()?));
+        objects.push(match kind {
+            PACK => ObjectName::Pack(id),
+            SEGMENT => ObjectName::Segment(id),
+            SNAPSHOT => ObjectName::Snapshot(id),
+            _ => return Err(r.damage("condemns an object of another kind")),
+        });
+    }
+    Ok(objects)
+}
+
+fn write_ids(out: &mut Vec<u8>, ids: &[SnapshotId]) {
+    out.len32(ids.len());
+    ids.iter().for_each(|id| out.raw(id.as_bytes()));
+}
+
+fn read_ids(r: &mut Reader<'_>) -> Result<Vec<SnapshotId>> {
+    let count = r.count32(SnapshotId::LEN)?;
+    (0..count).map(|_| Ok(SnapshotId::from_bytes(r.array()?))).collect()
+}
+
+fn write_segments(out: &mut Vec<u8>, segments: &[SegmentRef]) {
+    out.len32(segments.len());
+    segments.iter().for_each(|segment| segment.write(out));
+}
+
+fn read_segments(r: &mut Reader<'_>) -> Result<Vec<SegmentRef>> {
+    let count = r.count32(ObjectRef::ENCODED_LEN)?;
+    (0..count).map(|_| SegmentRef::read(r)).collect()
 }
 
 /// One entry of the log.
@@ -167,6 +273,25 @@ impl LogEntry {
                 segments.iter().for_each(|segment| segment.write(&mut payload));
                 COMMIT
             }
+            Event::Remove(snapshots) => {
+                write_ids(&mut payload, snapshots);
+                REMOVE
+            }
+            Event::Condemn { objects, segments } => {
+                write_objects(&mut payload, objects)?;
+                write_segments(&mut payload, segments);
+                CONDEMN
+            }
+            Event::Delete(entries) => {
+                payload.len32(entries.len());
+                entries.iter().for_each(|entry| payload.u64(*entry));
+                DELETE
+            }
+            Event::Hold { held, snapshots } => {
+                payload.u8(u8::from(*held));
+                write_ids(&mut payload, snapshots);
+                HOLD
+            }
         };
         let mut raw = Vec::with_capacity(payload.len() + 128);
         raw.u64(self.number);
@@ -195,6 +320,20 @@ impl LogEntry {
                 let segments = (0..count).map(|_| SegmentRef::read(&mut p)).collect::<Result<_>>()?;
                 Event::Commit { session, snapshots, segments }
             }
+            REMOVE => Event::Remove(read_ids(&mut p)?),
+            CONDEMN => Event::Condemn { objects: read_objects(&mut p)?, segments: read_segments(&mut p)? },
+            DELETE => {
+                let count = p.count32(size_of::<u64>())?;
+                Event::Delete((0..count).map(|_| p.u64()).collect::<Result<_>>()?)
+            }
+            HOLD => {
+                let held = match p.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(p.damage("neither holds nor releases")),
+                };
+                Event::Hold { held, snapshots: read_ids(&mut p)? }
+            }
             newer => {
                 let message = format!("log entry type {newer} is not known to this version");
                 return Err(Error::new(ErrorKind::NewerFormat, message));
@@ -214,6 +353,9 @@ pub(crate) struct Checkpoint {
     pub(crate) config: RepoConfig,
     pub(crate) snapshots: Vec<SnapshotRef>,
     pub(crate) segments: Vec<SegmentRef>,
+    /// Ascending.
+    pub(crate) held: Vec<SnapshotId>,
+    pub(crate) condemned: Vec<Condemned>,
 }
 
 impl Checkpoint {
@@ -224,8 +366,10 @@ impl Checkpoint {
         raw.bytes32(&self.config.encode());
         raw.len32(self.snapshots.len());
         self.snapshots.iter().try_for_each(|snapshot| snapshot.write(&mut raw))?;
-        raw.len32(self.segments.len());
-        self.segments.iter().for_each(|segment| segment.write(&mut raw));
+        write_segments(&mut raw, &self.segments);
+        write_ids(&mut raw, &self.held);
+        raw.len32(self.condemned.len());
+        self.condemned.iter().try_for_each(|group| group.write(&mut raw))?;
         sign(ring, CHECKPOINT_DOMAIN, raw)
     }
 
@@ -236,10 +380,12 @@ impl Checkpoint {
         let config = RepoConfig::decode(r.bytes32(1024)?)?;
         let count = r.count32(ObjectRef::ENCODED_LEN)?;
         let snapshots = (0..count).map(|_| SnapshotRef::read(&mut r)).collect::<Result<_>>()?;
-        let count = r.count32(ObjectRef::ENCODED_LEN)?;
-        let segments = (0..count).map(|_| SegmentRef::read(&mut r)).collect::<Result<_>>()?;
+        let segments = read_segments(&mut r)?;
+        let held = read_ids(&mut r)?;
+        let count = r.count32(NAMED_LEN)?;
+        let condemned = (0..count).map(|_| Condemned::read(&mut r)).collect::<Result<_>>()?;
         r.finish()?;
-        Ok(Self { number, head, config, snapshots, segments })
+        Ok(Self { number, head, config, snapshots, segments, held, condemned })
     }
 }
 

@@ -51,6 +51,57 @@ impl Segment {
         );
     }
 
+    /// The packs one by one, each with its frames and chunks; chunks name their frames by their place in the pack's own list.
+    pub(crate) fn by_pack(&self) -> Vec<(&PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>)> {
+        let mut packs: Vec<_> = self.packs.iter().map(|info| (info, Vec::new(), Vec::new())).collect();
+        let mut places = Vec::with_capacity(self.frames.len());
+        for frame in &self.frames {
+            if let Some((_, frames, _)) = packs.get_mut(frame.pack as usize) {
+                places.push((frame.pack, u32::try_from(frames.len()).unwrap_or(u32::MAX)));
+                frames.push(frame.span);
+            }
+        }
+        for chunk in &self.chunks {
+            if let Some((pack, frame)) = places.get(chunk.frame as usize)
+                && let Some((_, _, chunks)) = packs.get_mut(*pack as usize)
+            {
+                chunks.push(ChunkSpan { frame: *frame, ..*chunk });
+            }
+        }
+        packs
+    }
+
+    /// The same without some packs and what lies in them.
+    pub(crate) fn without(&self, is_gone: impl Fn(&ObjectId) -> bool) -> Self {
+        let mut rest = Self::default();
+        for (info, frames, chunks) in self.by_pack() {
+            if !is_gone(&info.id) {
+                rest.add(info.clone(), &frames, &chunks);
+            }
+        }
+        rest
+    }
+
+    /// Splits what has more entries than one segment may have, pack by pack. Nothing if there are no packs.
+    pub(crate) fn split(self, entries_max: usize) -> Vec<Self> {
+        if self.packs.is_empty() {
+            return Vec::new();
+        }
+        if self.chunks.len() <= entries_max {
+            return vec![self];
+        }
+        let mut parts = vec![Self::default()];
+        for (info, frames, chunks) in self.by_pack() {
+            if parts.last().is_some_and(|part| part.chunks.len() + chunks.len() > entries_max) {
+                parts.push(Self::default());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.add(info.clone(), &frames, &chunks);
+            }
+        }
+        parts
+    }
+
     pub(crate) fn sort(&mut self) {
         self.chunks.sort_unstable_by_key(|chunk| chunk.id);
         self.chunks.dedup_by_key(|chunk| chunk.id);

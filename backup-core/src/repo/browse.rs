@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Inner, SnapshotInfo, content, info};
+use super::{Inner, SnapshotInfo, content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ContentRef, Record, name_key};
 use crate::format::snapshot::Snapshot;
@@ -32,7 +32,7 @@ impl Browser {
     /// What the snapshot says of itself. Costs nothing.
     #[must_use]
     pub fn info(&self) -> SnapshotInfo {
-        info(&self.snapshot)
+        self.inner.info(Snapshot::clone(&self.snapshot))
     }
 
     /// The item with this id. Reads one node per tree level, and its details.

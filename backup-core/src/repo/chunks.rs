@@ -16,7 +16,7 @@ use quick_cache::{DefaultHashBuilder, Weighter};
 use super::Inner;
 use super::frames::{Frame, FrameKey, joined};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id};
-use crate::dedup::{Location, PackRef};
+use crate::dedup::{Index, Location, PackRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pack::FrameSpan;
 use crate::id::{ChunkId, ObjectId};
@@ -186,19 +186,23 @@ impl Inner {
 
     /// The plaintext of a chunk, verified. Tries every place that the index knows before it gives up.
     pub(super) async fn chunk(&self, class: Class, id: ChunkId) -> Result<Bytes> {
-        match self.chunk_somewhere(class, id).await {
-            // The index says so, or a damaged cache of it.
-            Err(error) if error.kind() == ErrorKind::Missing && self.mend_index().await? => {
-                self.chunk_somewhere(class, id).await
+        let state = self.state();
+        match self.chunk_by(&state.index, class, id).await {
+            // The index says so, or a damaged cache of it, or it is older than a prune.
+            Err(error)
+                if error.kind() == ErrorKind::Missing
+                    && (self.mend_index().await? || self.refresh().await? > state.head.number) =>
+            {
+                self.chunk_by(&self.state().index, class, id).await
             }
             chunk => chunk,
         }
     }
 
-    async fn chunk_somewhere(&self, class: Class, id: ChunkId) -> Result<Bytes> {
-        let state = self.state();
+    /// The same, wherever one index says.
+    pub(super) async fn chunk_by(&self, index: &Index, class: Class, id: ChunkId) -> Result<Bytes> {
         let mut failure = None;
-        for location in state.index.locate(&id) {
+        for location in index.locate(&id) {
             match self.chunk_at(class, id, location).await {
                 Ok(chunk) => return Ok(chunk),
                 Err(error) => failure = Some(error),
@@ -214,7 +218,7 @@ impl Inner {
         Ok(chunk_id(self.ring.id_key(class)?, bytes) == id)
     }
 
-    async fn chunk_at(&self, class: Class, id: ChunkId, location: Location<'_>) -> Result<Bytes> {
+    pub(super) async fn chunk_at(&self, class: Class, id: ChunkId, location: Location<'_>) -> Result<Bytes> {
         let chunk = self.place_of_chunk(class, id, location).await?;
         if self.is_chunk(class, id, &chunk)? {
             Ok(chunk)

@@ -9,6 +9,7 @@ use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
 use super::Inner;
 use super::ahead::{Ahead, Piece, fetch};
 use crate::crypto::Class;
+use crate::dedup::Index;
 use crate::error::{Error, Result};
 use crate::format::record::{ChunkRef, ContentRef, decode_attributes, decode_chunk_list};
 use crate::item::Attributes;
@@ -100,22 +101,25 @@ impl Walk {
     }
 }
 
-/// All chunks of a content, lists included, for checks; `found` gets class and id of each.
+/// All chunks of a content, lists included, each list before what it lists; lists are read wherever `index` says. `found` tells whether it
+/// wants to look into a list.
 pub(super) async fn chunks(
     inner: &Inner,
+    index: &Index,
     content: &ContentRef,
-    mut found: impl FnMut(Class, ChunkRef) + Send,
+    mut found: impl FnMut(Class, ChunkRef) -> Result<bool> + Send,
 ) -> Result<()> {
     let mut lists = vec![(content.depth, content.refs.clone().into_iter())];
     while let Some((depth, list)) = lists.last_mut() {
         let depth = *depth;
         match list.next() {
             None => drop(lists.pop()),
-            Some(entry) if depth == 0 => found(Class::Data, entry),
+            Some(entry) if depth == 0 => drop(found(Class::Data, entry)?),
             Some(entry) => {
-                found(Class::Tree, entry);
-                let bytes = inner.chunk(Class::Tree, entry.id).await?;
-                lists.push((depth - 1, decode_chunk_list(&bytes, depth - 1, entry.len)?.into_iter()));
+                if found(Class::Tree, entry)? {
+                    let bytes = inner.chunk_by(index, Class::Tree, entry.id).await?;
+                    lists.push((depth - 1, decode_chunk_list(&bytes, depth - 1, entry.len)?.into_iter()));
+                }
             }
         }
     }

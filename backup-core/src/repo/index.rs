@@ -209,18 +209,25 @@ impl Inner {
         Ok(true)
     }
 
-    async fn read_run(&self, segment: SegmentRef) -> Result<Run> {
+    pub(super) async fn read_run(&self, segment: SegmentRef) -> Result<Run> {
+        let id = segment.object.id;
+        let read = self.read_segment(segment).await?;
+        self.env.run(move || Run::of_segment(id, &read)).await
+    }
+
+    /// A segment, as the log names it.
+    pub(super) async fn read_segment(&self, segment: SegmentRef) -> Result<Segment> {
         let name = ObjectName::Segment(segment.object.id);
         let bytes = self.read_named(name, segment.object).await?;
         let raw = open_object(self.id, &self.ring, name, &bytes)?;
         drop(bytes);
         let decode = move || {
-            let run = Segment::decode(&raw).map_err(|error| error.with_item(name.to_string()))?;
-            if run.chunks.len() as u64 != u64::from(segment.entries) {
+            let read = Segment::decode(&raw).map_err(|error| error.with_item(name.to_string()))?;
+            if read.chunks.len() as u64 != u64::from(segment.entries) {
                 return Err(Error::corrupt("segment has another number of entries than the log says")
                     .with_item(name.to_string()));
             }
-            Run::of_segment(segment.object.id, &run)
+            Ok(read)
         };
         self.env.run(decode).await
     }

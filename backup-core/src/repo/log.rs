@@ -1,5 +1,6 @@
 //! Reading and extending the log: what belongs to the repository, and the one commit point of every writer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,11 +11,14 @@ use super::Inner;
 use crate::crypto::{Class, ObjectKind, ObjectName, SessionKeys, object_hash};
 use crate::dedup::{Index, Run};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::log::{Checkpoint, Event, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef};
+use crate::format::log::{
+    Checkpoint, Condemned, Event, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef,
+};
 use crate::format::{open_object, seal_object};
-use crate::id::{ObjectHash, RepoId, SessionId};
+use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
 use crate::limits;
 use crate::store::{Created, Key, Store};
+use crate::time::Timestamp;
 
 /// A checkpoint is written after this many entries, so that opening reads a bounded part of the log.
 const CHECKPOINT_EVERY: u64 = 64;
@@ -47,6 +51,14 @@ pub(crate) struct State {
     pub(crate) config: RepoConfig,
     pub(crate) snapshots: Vec<SnapshotRef>,
     pub(crate) segments: Vec<SegmentRef>,
+    /// Snapshots that must not be removed, ascending.
+    pub(crate) held: Vec<SnapshotId>,
+    /// What has been taken out of use and not been deleted yet.
+    pub(crate) condemned: Vec<Condemned>,
+    /// Number of the newest entry that took something out of use: what a session has found before it may be gone.
+    pub(crate) withdrawn: u64,
+    /// All that was taken out of use since this program began to follow the log, deleted or not.
+    pub(crate) gone: Arc<HashSet<ObjectName>>,
     pub(crate) index: Index,
     /// Number of the newest checkpoint object that is known.
     checkpoint: u64,
@@ -60,25 +72,70 @@ impl State {
             config: RepoConfig::new(RepoId::from_bytes([0; 16])),
             snapshots: Vec::new(),
             segments: Vec::new(),
+            held: Vec::new(),
+            condemned: Vec::new(),
+            withdrawn: 0,
+            gone: Arc::default(),
             index: Index::default(),
             checkpoint: 0,
         }
     }
 
-    /// Takes over what an entry says; its segments are loaded by the caller.
-    fn apply(&mut self, entry: LogEntry, hash: ObjectHash) -> Result<Vec<SegmentRef>> {
-        if entry.number != self.head.number + 1 || entry.previous != self.head.hash {
-            return Err(Error::corrupt("log entry does not follow the one before it")
-                .with_item(ObjectName::Log(entry.number).to_string()));
+    pub(super) fn has(&self, snapshot: SnapshotId) -> bool {
+        self.snapshots.iter().any(|named| named.id() == snapshot)
+    }
+
+    pub(super) fn is_held(&self, snapshot: SnapshotId) -> bool {
+        self.held.binary_search(&snapshot).is_ok()
+    }
+
+    /// Takes over what an entry says, all but the index.
+    fn apply(&mut self, entry: LogEntry, hash: ObjectHash) -> Result<()> {
+        let number = entry.number;
+        let wrong = |what: &str| Error::corrupt(what).with_item(ObjectName::Log(number).to_string());
+        if number != self.head.number + 1 || entry.previous != self.head.hash {
+            return Err(wrong("log entry does not follow the one before it"));
         }
-        let Event::Commit { snapshots, segments, .. } = entry.event else {
-            return Err(Error::corrupt("log has a second genesis")
-                .with_item(ObjectName::Log(entry.number).to_string()));
-        };
-        self.head = Head { number: entry.number, hash };
-        self.snapshots.extend(snapshots);
-        self.segments.extend_from_slice(&segments);
-        Ok(segments)
+        match entry.event {
+            Event::Genesis(_) => return Err(wrong("log has a second genesis")),
+            Event::Commit { snapshots, segments, .. } => {
+                self.snapshots.extend(snapshots);
+                self.segments.extend(segments);
+            }
+            Event::Remove(snapshots) => {
+                let there: HashSet<_> = self.snapshots.iter().map(SnapshotRef::id).collect();
+                let snapshots = snapshots.into_iter().filter(|id| there.contains(id));
+                let objects = snapshots.map(|id| ObjectName::Snapshot(id.into())).collect();
+                self.withdraw(number, entry.time, objects);
+            }
+            Event::Condemn { objects, segments } => {
+                self.withdraw(number, entry.time, objects);
+                self.segments.extend(segments);
+            }
+            Event::Delete(entries) => self.condemned.retain(|group| !entries.contains(&group.entry)),
+            Event::Hold { held, snapshots } => {
+                self.held.retain(|id| !snapshots.contains(id));
+                if held {
+                    self.held.extend(snapshots);
+                    self.held.sort_unstable();
+                    self.held.dedup();
+                }
+            }
+        }
+        self.head = Head { number, hash };
+        Ok(())
+    }
+
+    /// Takes objects out of use. A snapshot that is held stays.
+    fn withdraw(&mut self, entry: u64, time: Timestamp, mut objects: Vec<ObjectName>) {
+        let held: HashSet<_> = self.held.iter().map(|id| ObjectName::Snapshot((*id).into())).collect();
+        objects.retain(|object| !held.contains(object));
+        let out: HashSet<_> = objects.iter().copied().collect();
+        self.snapshots.retain(|snapshot| !out.contains(&ObjectName::Snapshot(snapshot.object.id)));
+        self.segments.retain(|segment| !out.contains(&ObjectName::Segment(segment.object.id)));
+        Arc::make_mut(&mut self.gone).extend(out);
+        self.condemned.push(Condemned { entry, time, objects });
+        self.withdrawn = entry;
     }
 }
 
@@ -95,8 +152,10 @@ impl Inner {
                         config: checkpoint.config,
                         snapshots: checkpoint.snapshots,
                         segments: checkpoint.segments,
-                        index: Index::default(),
+                        held: checkpoint.held,
+                        condemned: checkpoint.condemned,
                         checkpoint: number,
+                        ..State::empty()
                     });
                     break;
                 }
@@ -113,6 +172,9 @@ impl Inner {
             self.check_known_head(&state, known).await?;
         }
         self.follow(&mut state).await?;
+        while let Err(error) = self.load_index_of(&mut state, anew).await {
+            self.follow_past(&mut state, error).await?;
+        }
         if let Some(known) = known.filter(|known| known.number > state.head.number) {
             let message = format!(
                 "the store shows log entry {} as its newest, but entry {} has been seen before",
@@ -120,8 +182,21 @@ impl Inner {
             );
             return Err(Error::new(ErrorKind::RolledBack, message));
         }
-        state.index = self.load_index(&state.segments, anew).await?;
         Ok(state)
+    }
+
+    async fn load_index_of(&self, state: &mut State, anew: bool) -> Result<()> {
+        state.index = self.load_index(&state.segments, anew).await?;
+        Ok(())
+    }
+
+    /// Reads on if a segment is gone: perhaps a prune has put another one in its place. Else the error stands.
+    async fn follow_past(&self, state: &mut State, error: Error) -> Result<()> {
+        let before = state.withdrawn;
+        if error.kind() == ErrorKind::Missing {
+            self.follow(state).await?;
+        }
+        if state.withdrawn > before { Ok(()) } else { Err(error) }
     }
 
     async fn load_genesis(&self) -> Result<State> {
@@ -144,27 +219,42 @@ impl Inner {
 
     /// Takes over what has been committed since.
     pub(super) async fn advance(&self, mut state: State) -> Result<State> {
-        let fresh = self.follow(&mut state).await?;
-        self.add_segments(&mut state.index, &fresh).await?;
+        let before = state.head.number;
+        self.follow(&mut state).await?;
+        if state.head.number > before {
+            while let Err(error) = self.renew_index(&mut state).await {
+                self.follow_past(&mut state, error).await?;
+            }
+        }
         Ok(state)
     }
 
-    /// Reads on until an entry does not exist, and holds that against a listing. The segments of the entries are left to be loaded.
-    async fn follow(&self, state: &mut State) -> Result<Vec<SegmentRef>> {
+    /// Brings the index in line with the segments that there are.
+    async fn renew_index(&self, state: &mut State) -> Result<()> {
+        let there: HashSet<ObjectId> = state.segments.iter().map(|segment| segment.object.id).collect();
+        state.index.retain(|segment| there.contains(segment));
+        let covered: HashSet<ObjectId> =
+            state.index.runs().iter().flat_map(|run| run.covers()).copied().collect();
+        let missing: Vec<_> =
+            state.segments.iter().filter(|segment| !covered.contains(&segment.object.id)).copied().collect();
+        self.add_segments(&mut state.index, &missing).await
+    }
+
+    /// Reads on until an entry does not exist, and holds that against a listing. The index is left as it is.
+    async fn follow(&self, state: &mut State) -> Result<()> {
         // Listed before the entries are read: what others add meanwhile can then not look like a gap.
         let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
-        let mut fresh = Vec::new();
         // Those that must be there are read side by side, what comes after them one by one.
         let read = |number| -> BoxFuture<'_, Result<Option<(LogEntry, ObjectHash)>>> {
             Box::pin(self.read_log(number))
         };
         let mut entries = stream::iter((state.head.number + 1..=listed).map(read)).buffered(LOG_READS);
         while let Some(Some((entry, hash))) = entries.next().await.transpose()? {
-            fresh.extend(state.apply(entry, hash)?);
+            state.apply(entry, hash)?;
         }
         drop(entries);
         while let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
-            fresh.extend(state.apply(entry, hash)?);
+            state.apply(entry, hash)?;
         }
         if listed > state.head.number {
             return Err(Error::new(
@@ -173,7 +263,7 @@ impl Inner {
             )
             .with_item(ObjectName::Log(state.head.number + 1).to_string()));
         }
-        Ok(fresh)
+        Ok(())
     }
 
     /// Reads the whole log, entry by entry, and holds every checkpoint that is listed against it. Gives what is wrong.
@@ -188,7 +278,9 @@ impl Inner {
                     let same = checkpoint.head == state.head.hash
                         && checkpoint.config == state.config
                         && checkpoint.snapshots == state.snapshots
-                        && checkpoint.segments == state.segments;
+                        && checkpoint.segments == state.segments
+                        && checkpoint.held == state.held
+                        && checkpoint.condemned == state.condemned;
                     if same { Ok(()) } else { Err(differs()) }
                 });
                 wrong.extend(found.err().map(|error| (ObjectName::Checkpoint(number), error)));
@@ -282,39 +374,49 @@ impl Inner {
         Ok(bytes)
     }
 
-    /// Commits: adds one log entry naming what a session has written. Everything named is in the store already.
-    pub(super) async fn commit(
+    /// Adds an entry after those that `state` knows. False, with `state` brought up to date, if somebody else was first: then whoever
+    /// proposes the event has to look whether it is still right. `runs` are those of the segments that it adds.
+    pub(super) async fn append(
         &self,
         keys: &SessionKeys,
-        session: SessionId,
-        snapshots: Vec<SnapshotRef>,
-        segments: Vec<SegmentRef>,
-        runs: Vec<Arc<Run>>,
-    ) -> Result<()> {
-        let mut state = State::clone(&self.state());
-        loop {
-            let number = state.head.number + 1;
-            let name = ObjectName::Log(number);
-            let event = Event::Commit { session, snapshots: snapshots.clone(), segments: segments.clone() };
-            let entry = LogEntry { number, previous: state.head.hash, time: self.env.now(), event };
-            let sealer = keys.begin(&self.env, name, Class::Meta)?;
-            let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&self.ring)?)?);
-            match create(&*self.store, name, bytes.clone()).await? {
-                Created::New => {
-                    state.apply(entry, object_hash(&bytes))?;
-                    runs.iter().for_each(|run| state.index.add(Arc::clone(run)));
-                    break;
-                }
-                // Another writer was first: take over what it committed and try the next number.
-                Created::AlreadyPresent => state = self.advance(state).await?,
-            }
+        state: &mut State,
+        event: Event,
+        runs: &[Arc<Run>],
+    ) -> Result<bool> {
+        let number = state.head.number + 1;
+        let name = ObjectName::Log(number);
+        let entry = LogEntry { number, previous: state.head.hash, time: self.env.now(), event };
+        let sealer = keys.begin(&self.env, name, Class::Meta)?;
+        let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&self.ring)?)?);
+        if create(&*self.store, name, bytes.clone()).await? == Created::AlreadyPresent {
+            *state = self.advance(state.clone()).await?;
+            return Ok(false);
         }
+        let withdrawn = state.withdrawn;
+        state.apply(entry, object_hash(&bytes))?;
+        runs.iter().for_each(|run| state.index.add(Arc::clone(run)));
         if state.head.number >= state.checkpoint + CHECKPOINT_EVERY {
-            self.write_checkpoint(keys, &mut state).await;
+            self.write_checkpoint(keys, state).await;
         }
-        self.set_state(state);
-        self.settle_state().await;
-        Ok(())
+        // The entry is there whatever comes now: without an index for it, the state stays behind until it is refreshed.
+        if state.withdrawn == withdrawn || self.renew_index(state).await.is_ok() {
+            self.set_state(state.clone());
+            self.settle_state().await;
+        }
+        Ok(true)
+    }
+
+    /// Adds an entry that is right whatever came before it, or none if `event` finds nothing to say any more.
+    pub(super) async fn append_always(
+        &self,
+        event: impl Fn(&State) -> Option<Event> + Send,
+    ) -> Result<Arc<State>> {
+        let keys = SessionKeys::generate(&self.env, self.id, &self.ring)?;
+        let mut state = State::clone(&self.state());
+        while let Some(event) = event(&state)
+            && !self.append(&keys, &mut state, event, &[]).await?
+        {}
+        Ok(Arc::new(state))
     }
 
     /// Folds the log. Failing to do so loses nothing: opening reads more entries until somebody succeeds.
@@ -326,6 +428,8 @@ impl Inner {
             config: state.config,
             snapshots: state.snapshots.clone(),
             segments: state.segments.clone(),
+            held: state.held.clone(),
+            condemned: state.condemned.clone(),
         };
         let name = ObjectName::Checkpoint(number);
         let bytes = checkpoint

@@ -5,6 +5,7 @@ mod backup;
 mod batcher;
 mod browse;
 mod chunks;
+mod commit;
 mod content;
 mod difference;
 mod frames;
@@ -15,6 +16,8 @@ mod ingest;
 mod log;
 mod pipeline;
 mod plan;
+mod prune;
+mod references;
 mod restore;
 mod session;
 mod staging;
@@ -52,6 +55,7 @@ pub use backup::{BackupReport, BackupRun};
 pub use browse::{Browser, Listing};
 pub use difference::{Difference, Differences};
 pub use log::Head;
+pub use prune::{PruneReport, PruneRun};
 pub use restore::{RestoreReport, RestoreRun};
 pub use suspicion::Suspicion;
 pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
@@ -105,6 +109,10 @@ pub struct SnapshotSummary {
     pub created: Timestamp,
     /// How whole it is.
     pub state: SnapshotState,
+    /// Its run reported a [`Suspicion`].
+    pub suspicious: bool,
+    /// It must not be removed; see [`Repository::hold`].
+    pub held: bool,
 }
 
 /// All that a snapshot says of itself.
@@ -278,16 +286,15 @@ impl Repository {
     /// # Errors
     /// What the store reports, or damage of the log.
     pub async fn refresh(&self) -> Result<()> {
-        let state = self.inner.advance(State::clone(&self.inner.state())).await?;
-        self.inner.set_state(state);
-        Ok(())
+        self.inner.refresh().await.map(drop)
     }
 
     /// All snapshots in the order of their commits, without checkpoints. Costs no request.
     #[must_use]
     pub fn snapshots(&self) -> Vec<SnapshotSummary> {
         let state = self.inner.state();
-        state.snapshots.iter().filter(|s| s.state != SnapshotState::Checkpoint).map(summary).collect()
+        let whole = state.snapshots.iter().filter(|named| named.state != SnapshotState::Checkpoint);
+        whole.map(|named| summary(&state, named)).collect()
     }
 
     /// The newest snapshot of a collection.
@@ -295,7 +302,8 @@ impl Repository {
     pub fn latest(&self, collection: &str) -> Option<SnapshotSummary> {
         let state = self.inner.state();
         let mut newest = state.snapshots.iter().rev();
-        newest.find(|s| s.state != SnapshotState::Checkpoint && s.collection.id == collection).map(summary)
+        let newest = newest.find(|s| s.state != SnapshotState::Checkpoint && s.collection.id == collection);
+        newest.map(|named| summary(&state, named))
     }
 
     /// What a snapshot says of itself. One request.
@@ -304,7 +312,59 @@ impl Repository {
     /// `NotFound` if there is no such snapshot, or damage.
     pub async fn snapshot(&self, id: SnapshotId) -> Result<SnapshotInfo> {
         let snapshot = self.inner.read_snapshot(id).await?;
-        Ok(info(&snapshot))
+        Ok(self.inner.info(snapshot))
+    }
+
+    /// Gives snapshots up. They are no longer listed, and a [prune](Self::prune) gives back what only they needed. Snapshots that are
+    /// not there are passed over. One request.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if one of them is [held](Self::hold): then none is removed. What the store reports.
+    pub async fn remove(&self, snapshots: &[SnapshotId]) -> Result<()> {
+        self.refresh().await?;
+        let held = |state: &State| snapshots.iter().find(|id| state.is_held(**id)).copied();
+        let state = self.inner.append_always(|state| {
+            let there: Vec<_> = snapshots.iter().filter(|id| state.has(**id)).copied().collect();
+            (!there.is_empty() && held(state).is_none()).then_some(Event::Remove(there))
+        });
+        match held(&*state.await?) {
+            None => Ok(()),
+            Some(id) => {
+                Err(Error::new(ErrorKind::PermissionDenied, "the snapshot is held, release it first")
+                    .with_item(id.to_string()))
+            }
+        }
+    }
+
+    /// Keeps snapshots from being removed, by whatever rule or hand, until they are [released](Self::release): a legal hold.
+    ///
+    /// # Errors
+    /// `NotFound` if one of them is not there: then none is held. What the store reports.
+    pub async fn hold(&self, snapshots: &[SnapshotId]) -> Result<()> {
+        self.set_held(snapshots, true).await
+    }
+
+    /// Lets snapshots be removed again.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub async fn release(&self, snapshots: &[SnapshotId]) -> Result<()> {
+        self.set_held(snapshots, false).await
+    }
+
+    async fn set_held(&self, snapshots: &[SnapshotId], held: bool) -> Result<()> {
+        self.refresh().await?;
+        let missing = |state: &State| snapshots.iter().find(|id| !state.has(**id)).copied();
+        let state = self.inner.append_always(|state| {
+            let change = snapshots.iter().any(|id| state.is_held(*id) != held);
+            (change && missing(state).is_none()).then(|| Event::Hold { held, snapshots: snapshots.to_vec() })
+        });
+        match missing(&*state.await?) {
+            None => Ok(()),
+            Some(id) => {
+                Err(Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string()))
+            }
+        }
     }
 
     /// A backup of a source; `run` starts it.
@@ -361,6 +421,14 @@ impl Inner {
         }
     }
 
+    /// Takes over what others have committed since; the number of the newest entry.
+    async fn refresh(&self) -> Result<u64> {
+        let state = self.advance(State::clone(&self.state())).await?;
+        let number = state.head.number;
+        self.set_state(state);
+        Ok(number)
+    }
+
     /// Another index for the same state. Nothing is done if the state has moved on meanwhile: what it has is as good, only longer.
     fn replace_index(&self, before: &Arc<State>, index: Index) {
         let mut current = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -368,6 +436,25 @@ impl Inner {
             let mut state = State::clone(before);
             state.index = index;
             *current = Arc::new(state);
+        }
+    }
+
+    fn info(&self, snapshot: Snapshot) -> SnapshotInfo {
+        let state = self.state();
+        let named = state.snapshots.iter().find(|named| named.id() == snapshot.id);
+        SnapshotInfo {
+            summary: SnapshotSummary {
+                id: snapshot.id,
+                collection: snapshot.collection,
+                created: snapshot.created,
+                state: snapshot.state,
+                suspicious: named.is_some_and(|named| named.suspicious),
+                held: state.is_held(snapshot.id),
+            },
+            parent: snapshot.parent,
+            stats: snapshot.stats,
+            problems: snapshot.problems,
+            labels: snapshot.labels,
         }
     }
 
@@ -402,26 +489,13 @@ impl Inner {
     }
 }
 
-fn summary(named: &SnapshotRef) -> SnapshotSummary {
+fn summary(state: &State, named: &SnapshotRef) -> SnapshotSummary {
     SnapshotSummary {
         id: named.id(),
         collection: named.collection.clone(),
         created: named.created,
         state: named.state,
-    }
-}
-
-fn info(snapshot: &Snapshot) -> SnapshotInfo {
-    SnapshotInfo {
-        summary: SnapshotSummary {
-            id: snapshot.id,
-            collection: snapshot.collection.clone(),
-            created: snapshot.created,
-            state: snapshot.state,
-        },
-        parent: snapshot.parent,
-        stats: snapshot.stats,
-        problems: snapshot.problems.clone(),
-        labels: snapshot.labels.clone(),
+        suspicious: named.suspicious,
+        held: state.is_held(named.id()),
     }
 }

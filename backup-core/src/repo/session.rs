@@ -14,16 +14,15 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use super::Inner;
 use super::batcher::Batcher;
 use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
-use super::log::create;
+use super::log::{State, create};
 use super::pipeline::{self, Command, Frame, Stored};
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
 use crate::dedup::Run;
 use crate::error::{Error, Result};
-use crate::format::log::{ObjectRef, SegmentRef, SnapshotRef};
+use crate::format::log::ObjectRef;
 use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
 use crate::format::seal_object;
 use crate::format::segment::Segment;
-use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::limits;
 use crate::source::{BlockingContent, Content};
@@ -73,9 +72,12 @@ impl Counters {
 
 /// A session's shared state; its work is driven by [`Session::drive`].
 pub(super) struct Session {
-    inner: Arc<Inner>,
-    keys: SessionKeys,
+    pub(super) inner: Arc<Inner>,
+    pub(super) keys: SessionKeys,
     id: SessionId,
+    /// What there was when it began, and what it has committed since.
+    pub(super) began: Arc<State>,
+    pub(super) own: Mutex<Vec<Arc<Run>>>,
     naming: Arc<Naming>,
     boundary: Boundary,
     counters: Counters,
@@ -99,6 +101,7 @@ impl Session {
         Ok(Self {
             keys,
             id: SessionId::from_bytes(inner.env.random()?),
+            own: Mutex::default(),
             naming: Arc::new(Naming {
                 gear: Arc::clone(inner.gear()?),
                 key: inner.ring.id_key(Class::Data)?.clone(),
@@ -113,6 +116,7 @@ impl Session {
             commands: AsyncMutex::new(commands),
             receiver: Mutex::new(Some(receiver)),
             stored: Stored::default(),
+            began: state,
             inner,
         })
     }
@@ -306,48 +310,30 @@ impl Session {
         Ok(ContentRef { len, depth, refs })
     }
 
-    /// Waits until everything that was put is stored, and commits it: with a snapshot, or just so that it can be reused.
-    pub(super) async fn commit(&self, snapshot: Option<Snapshot>) -> Result<Option<SnapshotRef>> {
-        self.flush().await?;
-        self.commit_stored(snapshot).await
+    /// Stores a chunk although the index may have it.
+    pub(super) async fn put_again(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
+        lock(&self.seen).remove(&id);
+        self.put_new(class, id, bytes).await
     }
 
-    /// Commits what has reached the store, whatever became of the rest.
-    pub(super) async fn commit_stored(&self, snapshot: Option<Snapshot>) -> Result<Option<SnapshotRef>> {
-        let segment = std::mem::take(&mut *self.stored.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut runs = Vec::new();
-        let mut segments = Vec::new();
-        for mut run in split(segment) {
-            run.sort();
-            let id = ObjectId::from_bytes(self.inner.env.random()?);
-            let object = self.put_object(ObjectName::Segment(id), id, &run.encode()).await?;
-            let entries = u32::try_from(run.chunks.len()).map_err(|_| Error::bug("a segment is too long"))?;
-            segments.push(SegmentRef { object, entries });
-            runs.push(Arc::new(Run::of_segment(id, &run)?));
-        }
-        let snapshot = match snapshot {
-            Some(mut snapshot) => {
-                snapshot.stats.bytes_stored = self.bytes_stored();
-                let id = snapshot.id.into();
-                let object = self.put_object(ObjectName::Snapshot(id), id, &snapshot.encode()?).await?;
-                let Snapshot { collection, created, state, .. } = snapshot;
-                Some(SnapshotRef { object, collection, created, state })
-            }
-            None if segments.is_empty() => return Ok(None),
-            None => None,
-        };
-        let named = snapshot.iter().cloned().collect();
-        self.inner.commit(&self.keys, self.id, named, segments, runs).await?;
-        Ok(snapshot)
+    /// Stores a chunk although the index may have it, once.
+    pub(super) async fn put_unless_put(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
+        self.put_new(class, id, bytes).await
+    }
+
+    /// What has been stored and not been committed yet; the caller does that.
+    pub(super) fn take_stored(&self) -> Segment {
+        std::mem::take(&mut *lock(&self.stored))
     }
 
     /// Takes for stored what is not.
     #[cfg(feature = "testkit")]
     pub(super) fn add_stored(&self, segment: Segment) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = segment;
+        *lock(&self.stored) = segment;
     }
 
-    async fn put_object(&self, name: ObjectName, id: ObjectId, raw: &[u8]) -> Result<ObjectRef> {
+    /// Stores an object that a log entry is to name.
+    pub(super) async fn put_object(&self, name: ObjectName, id: ObjectId, raw: &[u8]) -> Result<ObjectRef> {
         let bytes = Bytes::from(seal_object(&self.keys.begin(&self.inner.env, name, Class::Meta)?, raw)?);
         let object = ObjectRef { id, len: bytes.len() as u64, hash: object_hash(&bytes) };
         self.counters.stored(object.len);
@@ -355,7 +341,8 @@ impl Session {
         Ok(object)
     }
 
-    async fn flush(&self) -> Result<()> {
+    /// Waits until everything that was put is stored.
+    pub(super) async fn flush(&self) -> Result<()> {
         for slot in [&self.data, &self.tree] {
             let mut slot = slot.lock().await;
             let class = slot.class;
@@ -388,41 +375,6 @@ pub(super) fn is_doubt(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ChangedWhileReading | ErrorKind::SourceMismatch)
 }
 
-/// Splits a run that has more entries than a segment may have, pack by pack.
-fn split(segment: Segment) -> Vec<Segment> {
-    if segment.packs.is_empty() {
-        return Vec::new();
-    }
-    if segment.chunks.len() <= limits::SEGMENT_ENTRIES_MAX {
-        return vec![segment];
-    }
-    let mut runs = vec![Segment::default()];
-    for (number, info) in segment.packs.iter().enumerate() {
-        let mine = |frame: u32| segment.frames.get(frame as usize).is_some_and(|f| f.pack as usize == number);
-        let first = segment.frames.iter().position(|frame| frame.pack as usize == number).unwrap_or_default();
-        let frames: Vec<_> =
-            segment.frames.iter().filter(|f| f.pack as usize == number).map(|f| f.span).collect();
-        let chunks: Vec<_> = segment
-            .chunks
-            .iter()
-            .filter(|chunk| mine(chunk.frame))
-            .map(|chunk| crate::format::pack::ChunkSpan {
-                frame: chunk.frame.saturating_sub(first as u32),
-                ..*chunk
-            })
-            .collect();
-        let full =
-            runs.last().is_some_and(|run| run.chunks.len() + chunks.len() > limits::SEGMENT_ENTRIES_MAX);
-        if full {
-            runs.push(Segment::default());
-        }
-        if let Some(run) = runs.last_mut() {
-            run.add(info.clone(), &frames, &chunks);
-        }
-    }
-    runs
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -269,12 +269,13 @@ impl Check<'_, '_> {
         let missing = Mutex::new(None);
         let contents = record.streams.iter().map(|(_, content)| content).chain(&record.details);
         for content in contents {
-            content::chunks(self.inner, content, |class, chunk| {
+            content::chunks(self.inner, &state.index, content, |class, chunk| {
                 let mut places = state.index.locate(&chunk.id);
                 let found = places.any(|place| class == Class::Tree || u64::from(place.len) == chunk.len);
                 if !found {
                     *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunk.id);
                 }
+                Ok(true)
             })
             .await?;
         }

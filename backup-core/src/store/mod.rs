@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "fs")]
@@ -73,13 +74,22 @@ pub struct Entry {
     pub key: Key,
     /// Its length in bytes.
     pub size: u64,
+    /// When it was created, by the store's clock, if the store says so. Says when things may be tidied up, never whether something is safe.
+    pub modified: Option<Timestamp>,
 }
 
 impl Entry {
     /// An object of this name and length.
     #[must_use]
     pub const fn new(key: Key, size: u64) -> Self {
-        Self { key, size }
+        Self { key, size, modified: None }
+    }
+
+    /// The same with the time of its creation.
+    #[must_use]
+    pub const fn with_modified(mut self, modified: Timestamp) -> Self {
+        self.modified = Some(modified);
+        self
     }
 }
 

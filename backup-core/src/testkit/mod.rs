@@ -4,6 +4,7 @@
 //! - [`store::conformance`], [`source::conformance`], [`sink::conformance`] and [`cache::conformance`] run one implementation through the
 //!   promises of its trait and name the first one that it breaks. They need no executor of a certain kind.
 //! - [`FaultyStore`] wraps a store and makes chosen calls fail, lose their answer, tear, lie or come short.
+//! - [`interleave`] mixes several runs step by step in a given order, with a [`Yielding`] store for each.
 //! - [`imaginary`] fills an index with chunks that do not exist, to measure it.
 //! - [`SeededEntropy`], [`FixedClock`] and [`environment`] make a run repeatable to the byte. Never use them to protect
 //!   anything: their randomness is no secret.
@@ -19,6 +20,7 @@
 pub mod cache;
 mod faulty;
 pub mod imaginary;
+mod schedule;
 pub mod sink;
 pub mod source;
 pub mod store;
@@ -27,6 +29,7 @@ mod world;
 use std::fmt;
 
 pub use faulty::{Counters, Fault, FaultyStore, Operation};
+pub use schedule::{Yielding, interleave};
 pub use world::{FixedClock, SeededEntropy, environment};
 
 /// A promise of a trait that an implementation does not keep.

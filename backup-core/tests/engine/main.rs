@@ -14,9 +14,11 @@ mod cache;
 mod crash;
 mod hostile;
 mod incremental;
+mod interleaved;
 mod links;
 #[cfg(unix)]
 mod planned;
+mod prune;
 mod roundtrip;
 mod scale;
 mod undo;

@@ -54,7 +54,7 @@ type Fill = fn(&World) -> Result<()>;
 
 /// Every vector file by name.
 pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
-    let makers: [(&'static str, Key, Fill); 7] = [
+    let makers: [(&'static str, Key, Fill); 8] = [
         ("passphrase", Key::Passphrase("pass phrase \u{e9}"), passphrase),
         ("history", Key::Raw(7), history),
         ("values", Key::Raw(7), values),
@@ -62,6 +62,7 @@ pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
         ("folder", Key::Raw(7), folder),
         ("incomplete", Key::Raw(7), incomplete),
         ("folded", Key::Raw(7), folded),
+        ("pruned", Key::Raw(7), pruned),
     ];
     let (mut files, mut repositories) = (BTreeMap::new(), BTreeMap::new());
     for (seed, (name, key, fill)) in (1u64..).zip(makers) {
@@ -311,6 +312,37 @@ fn folded(world: &World) -> Result<()> {
         world.backup(&source)?;
     }
     source.put_file("1", None, "one", "one");
+    world.backup(&source)
+}
+
+/// Snapshots that were removed, one that is held, packs that were copied and condemned, some of them deleted; in the log and folded.
+fn pruned(world: &World) -> Result<()> {
+    let (source, repository) = (source("pruned"), &world.repository);
+    for round in 0..6u8 {
+        for file in 0..4u8 {
+            let seed = if file <= round { u64::from(file) } else { 100 };
+            source.put_file(
+                &format!("{file}"),
+                None,
+                format!("{file}"),
+                noise(2_000, seed + u64::from(round / 3)),
+            );
+        }
+        world.backup(&source)?;
+    }
+    let ids: Vec<_> = repository.snapshots().iter().map(|snapshot| snapshot.id).collect();
+    let [first, second, third, ..] = ids.as_slice() else { return Err("six snapshots were made".into()) };
+    block_on(repository.hold(&[*first, *third]))?;
+    block_on(repository.remove(&[*second]))?;
+    block_on(repository.prune().grace(std::time::Duration::ZERO).unused_percent(0).run())?;
+    block_on(repository.release(&[*third]))?;
+    block_on(repository.remove(&[*third]))?;
+    for _ in 0..64 {
+        world.backup(&source)?;
+    }
+    let many: Vec<_> = repository.snapshots().iter().skip(4).map(|snapshot| snapshot.id).collect();
+    block_on(repository.remove(&many))?;
+    block_on(repository.prune().grace(std::time::Duration::from_secs(7_200)).unused_percent(0).run())?;
     world.backup(&source)
 }
 

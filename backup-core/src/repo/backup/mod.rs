@@ -522,7 +522,8 @@ impl<'a> Run<'a> {
                 .collect(),
             labels: self.labels.clone(),
         };
-        self.session.commit(Some(snapshot)).await?;
+        let suspicious = !Suspicion::of(&stats, self.suspicious_percent).is_empty();
+        self.session.commit(Some((snapshot, suspicious))).await?;
         stats.bytes_stored = self.session.bytes_stored();
         Ok((id, stats))
     }

@@ -25,6 +25,7 @@ use futures_util::StreamExt;
 use self::error::convert;
 use super::{Created, Entry, Key, Store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::time::Timestamp;
 
 #[cfg(feature = "fs")]
 pub use self::disk::remove_leftovers;
@@ -212,7 +213,11 @@ impl Store for ObjectStoreAdapter {
             let entry = match listed {
                 Ok(meta) => Self::key(&self.prefix, &meta.location)
                     .filter(|key| key != prefix && key.is_below(prefix))
-                    .map(|key| Ok(Entry::new(key, meta.size))),
+                    .map(|key| {
+                        let (seconds, nanos) =
+                            (meta.last_modified.timestamp(), meta.last_modified.timestamp_subsec_nanos());
+                        Ok(Entry::new(key, meta.size).with_modified(Timestamp::new(seconds, nanos)))
+                    }),
                 Err(error) => Some(Err(convert("cannot list objects", prefix, error))),
             };
             std::future::ready(entry)

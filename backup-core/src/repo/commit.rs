@@ -1,0 +1,172 @@
+//! The end of a session: segments, the snapshot, and the log entry that names them.
+//!
+//! A prune may have been quicker. Its log entry comes before ours, so we have read it before ours can be created: whatever it took out of
+//! use and we rely on, chunks found in the index, subtrees of an earlier snapshot, our own packs that it took for an accident's, is stored
+//! again first. Nobody's clock matters, and no lock is held.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::log::State;
+use super::session::{Session, lock};
+use crate::crypto::{Class, ObjectName};
+use crate::dedup::{Index, Run};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::log::{Event, SegmentRef, SnapshotRef};
+use crate::format::segment::Segment;
+use crate::format::snapshot::Snapshot;
+use crate::id::{ChunkId, ObjectId};
+use crate::limits;
+
+/// A segment that is in the store and waits for its log entry.
+pub(super) struct Written {
+    segment: Segment,
+    pub(super) named: SegmentRef,
+    pub(super) run: Arc<Run>,
+}
+
+impl Session {
+    /// Waits until everything that was put is stored, and commits it: with a snapshot, or just so that it can be reused.
+    pub(super) async fn commit(&self, snapshot: Option<(Snapshot, bool)>) -> Result<Option<SnapshotRef>> {
+        self.flush().await?;
+        self.commit_stored(snapshot).await
+    }
+
+    /// Commits what has reached the store, whatever became of the rest; of a snapshot, also whether it is suspicious.
+    pub(super) async fn commit_stored(
+        &self,
+        snapshot: Option<(Snapshot, bool)>,
+    ) -> Result<Option<SnapshotRef>> {
+        let mut written = Vec::new();
+        self.write_segments(self.take_stored(), &mut written).await?;
+        let snapshot = match snapshot {
+            Some((mut snapshot, suspicious)) => {
+                snapshot.stats.bytes_stored = self.bytes_stored();
+                let id = snapshot.id.into();
+                let object = self.put_object(ObjectName::Snapshot(id), id, &snapshot.encode()?).await?;
+                let (collection, created, state) =
+                    (snapshot.collection.clone(), snapshot.created, snapshot.state);
+                Some((snapshot, SnapshotRef { object, collection, created, state, suspicious }))
+            }
+            None => None,
+        };
+        let mut state = State::clone(&self.inner.state());
+        let mut checked = self.began.withdrawn;
+        loop {
+            if state.withdrawn > checked {
+                checked = state.withdrawn;
+                self.replace_gone(&state, &mut written, snapshot.as_ref().map(|(snapshot, _)| snapshot))
+                    .await?;
+            }
+            if written.is_empty() && snapshot.is_none() {
+                return Ok(None);
+            }
+            let event = Event::Commit {
+                session: self.id(),
+                snapshots: snapshot.iter().map(|(_, named)| named.clone()).collect(),
+                segments: written.iter().map(|written| written.named).collect(),
+            };
+            let runs: Vec<_> = written.iter().map(|written| Arc::clone(&written.run)).collect();
+            if self.inner.append(&self.keys, &mut state, event, &runs).await? {
+                lock(&self.own).extend(runs);
+                return Ok(snapshot.map(|(_, named)| named));
+            }
+        }
+    }
+
+    /// Stores again what a commit relies on and the log has taken out of use since the session began.
+    async fn replace_gone(
+        &self,
+        state: &State,
+        written: &mut Vec<Written>,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<()> {
+        // Where to read: also what is condemned, for as long as it is not deleted.
+        let mut anywhere = self.began.index.clone();
+        lock(&self.own).iter().for_each(|run| anywhere.add(Arc::clone(run)));
+        written.iter().for_each(|written| anywhere.add(Arc::clone(&written.run)));
+        state.index.runs().iter().for_each(|run| anywhere.add(Arc::clone(run)));
+
+        let is_gone = |pack: &ObjectId| state.gone.contains(&ObjectName::Pack(*pack));
+        for old in std::mem::take(written) {
+            let is_whole = !state.gone.contains(&ObjectName::Segment(old.named.object.id))
+                && !old.segment.packs.iter().any(|pack| is_gone(&pack.id));
+            if is_whole {
+                written.push(old);
+            } else {
+                self.write_segments(old.segment.without(is_gone), written).await?;
+            }
+        }
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        if state.gone.contains(&ObjectName::Snapshot(snapshot.id.into())) {
+            return Err(fenced());
+        }
+        let lost = self.lost(state, written, snapshot, &anywhere).await.map_err(or_fenced)?;
+        for (class, id) in lost {
+            let bytes = self.inner.chunk_by(&anywhere, class, id).await.map_err(or_fenced)?;
+            self.put_again(class, id, bytes).await?;
+        }
+        self.flush().await?;
+        self.write_segments(self.take_stored(), written).await
+    }
+
+    /// What a snapshot needs, and neither the index nor what was written for it has. Reads what the snapshot does not share with its parent.
+    async fn lost(
+        &self,
+        state: &State,
+        written: &[Written],
+        snapshot: &Snapshot,
+        anywhere: &Index,
+    ) -> Result<Vec<(Class, ChunkId)>> {
+        let mut there = state.index.clone();
+        written.iter().for_each(|written| there.add(Arc::clone(&written.run)));
+        let parent = snapshot.parent.filter(|parent| state.has(*parent));
+        let shared = match parent {
+            // As long as it is not removed, all that it needs is kept.
+            Some(parent) => match self.inner.read_snapshot(parent).await {
+                Ok(parent) => self.inner.nodes_of(anywhere, &parent).await?,
+                Err(error) if error.kind() == ErrorKind::NotFound => HashSet::new(),
+                Err(error) => return Err(error),
+            },
+            None => HashSet::new(),
+        };
+        let (mut visited, mut lost) = (HashSet::new(), Vec::new());
+        let mut visit = |class, id| {
+            if shared.contains(&id) || !visited.insert(id) {
+                return Ok(false);
+            }
+            if !there.contains(&id) {
+                lost.push((class, id));
+            }
+            Ok(true)
+        };
+        self.inner.visit_references(anywhere, snapshot, &mut visit).await?;
+        Ok(lost)
+    }
+
+    /// Stores what was collected as segments, none of them longer than the format allows.
+    pub(super) async fn write_segments(&self, segment: Segment, written: &mut Vec<Written>) -> Result<()> {
+        for mut segment in segment.split(limits::SEGMENT_ENTRIES_MAX) {
+            segment.sort();
+            let id = ObjectId::from_bytes(self.inner.env.random()?);
+            let object = self.put_object(ObjectName::Segment(id), id, &segment.encode()).await?;
+            let entries =
+                u32::try_from(segment.chunks.len()).map_err(|_| Error::bug("a segment is too long"))?;
+            let run = Arc::new(Run::of_segment(id, &segment)?);
+            written.push(Written { segment, named: SegmentRef { object, entries }, run });
+        }
+        Ok(())
+    }
+}
+
+fn fenced() -> Error {
+    Error::new(ErrorKind::Fenced, "a prune has taken away what this backup relied on")
+}
+
+/// What is gone now was there when the session began.
+fn or_fenced(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Missing | ErrorKind::NotFound => fenced().with_source(error),
+        _ => error,
+    }
+}

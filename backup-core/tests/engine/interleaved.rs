@@ -1,0 +1,200 @@
+//! Writers, removals and prunes of one repository, mixed call by call in thousands of orders. A seed replays its order.
+
+use std::time::Duration;
+
+use backup_core::testkit::{Operation, Yielding, interleave};
+use backup_core::{ErrorKind, Key, SnapshotId, VerifyLevel};
+use futures_core::future::BoxFuture;
+
+use super::*;
+
+/// What random orders and faults are made of: a small generator whose every number is a function of the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, below: usize) -> usize {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % below
+    }
+}
+
+/// Three files: one that all collections have, one of its own, one that two have.
+fn contents(number: u64, round: u64) -> [u64; 3] {
+    [round, 100 + number, 1_000 + 10 * round + number / 2]
+}
+
+fn source(number: u64, round: u64) -> MemorySource {
+    let source = MemorySource::new(format!("memory:{number}")).with_concurrency(1);
+    for seed in contents(number, round) {
+        source.put_file(&format!("{seed}"), None, format!("{seed}"), noise(2_000, seed));
+    }
+    source
+}
+
+/// A repository with two snapshots of each of two collections.
+fn beginning() -> MemoryStore {
+    let store = MemoryStore::new();
+    let repo = init(&store);
+    for round in 0..2 {
+        for number in 0..2 {
+            block_on(repo.backup(&source(number, round)).full().run()).unwrap();
+        }
+    }
+    store
+}
+
+/// What a run did: nothing, or a snapshot of collection `number` as of `round`.
+type Outcome = backup_core::Result<Option<(SnapshotId, u64, u64)>>;
+
+fn on(store: &MemoryStore, yields: fn(Operation, &Key) -> bool) -> Arc<dyn Store> {
+    Arc::new(Yielding::only(Arc::new(store.clone()), yields))
+}
+
+async fn opened(store: Arc<dyn Store>) -> backup_core::Result<Repository> {
+    Repository::open_with(store, &key(), fresh_environment(), Options::default()).await
+}
+
+async fn write(repo: Repository, number: u64, round: u64) -> Outcome {
+    let source = source(number, round);
+    let report = repo.backup(&source).full().run().await?;
+    Ok(Some((report.snapshot, number, round)))
+}
+
+async fn tidy(repo: Repository, keep: usize, grace: Duration) -> Outcome {
+    let all: Vec<_> = repo.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
+    repo.remove(&all[..all.len().saturating_sub(keep)]).await?;
+    repo.prune().grace(grace).unused_percent(0).run().await?;
+    Ok(None)
+}
+
+/// Whatever happened: what is in use is whole and what it was, and another prune leaves nothing over.
+fn check(store: &MemoryStore, outcomes: &[Outcome], level: VerifyLevel, context: &dyn std::fmt::Display) {
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Fenced => {}
+            // What was about to be read was condemned and deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::NotFound) => {}
+            Err(error) => panic!("{context}: {error:?}"),
+        }
+    }
+    let repo = open(store).unwrap();
+    let report = block_on(repo.verify(level).run()).unwrap();
+    assert!(report.is_sound(), "{context}: {:?}", report.findings);
+    let left: Vec<_> = repo.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
+    for (id, number, round) in outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied().flatten())
+    {
+        if left.contains(&id) {
+            let sink = MemorySink::new();
+            block_on(repo.restore(id, &sink).run()).unwrap();
+            let found: std::collections::BTreeMap<_, _> = files(&sink).into_iter().collect();
+            let expected = contents(number, round)
+                .into_iter()
+                .map(|seed| (seed.to_string(), noise(2_000, seed)))
+                .collect();
+            assert!(found == expected, "{context}: {:?}", found.keys());
+        }
+    }
+}
+
+/// So many orders of four runs, all calls of the store being steps.
+fn random_orders(seeds: std::ops::Range<u64>) {
+    let beginning = beginning();
+    let (mut fenced, mut steps, mut committed) = (0, 0u64, 0);
+    for seed in seeds {
+        let (store, mut dice) = (beginning.fork(), Dice(seed));
+        let grace = Duration::from_secs([0, 0, 60][dice.throw(3)]);
+        let everything: fn(Operation, &Key) -> bool = |_, _| true;
+        let mut runs: Vec<BoxFuture<'_, Outcome>> = Vec::new();
+        // What was there before and is removed meanwhile; what is there; what is new.
+        for (number, round) in [(0, 0), (1, 1), (2, 2)].into_iter().take(1 + dice.throw(3)) {
+            let store = on(&store, everything);
+            runs.push(Box::pin(async move { write(opened(store).await?, number, round).await }));
+        }
+        for _ in 0..=dice.throw(2) {
+            let (store, keep) = (on(&store, everything), dice.throw(3));
+            runs.push(Box::pin(async move { tidy(opened(store).await?, keep, grace).await }));
+        }
+        // Now and then somebody sleeps for long.
+        let mut asleep = usize::MAX;
+        let outcomes = interleave(runs, |going| {
+            steps += 1;
+            if dice.throw(40) == 0 {
+                asleep = dice.throw(going + 1);
+            }
+            match dice.throw(going) {
+                chosen if chosen == asleep && going > 1 => chosen + 1,
+                chosen => chosen,
+            }
+        });
+        let is_fenced = |outcome: &&Outcome| outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::Fenced);
+        fenced += outcomes.iter().filter(is_fenced).count();
+        committed += outcomes.iter().filter(|outcome| matches!(outcome, Ok(Some(_)))).count();
+        check(&store, &outcomes, VerifyLevel::EveryByte, &format_args!("seed {seed}"));
+    }
+    println!("{steps} steps; {committed} backups committed, {fenced} runs fenced");
+}
+
+#[test]
+fn whatever_the_order_of_writers_and_prunes_nothing_is_lost() {
+    let seeds = std::env::var("BACKUP_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(400);
+    random_orders(0..seeds);
+}
+
+/// The order of these calls is what decides: when a run learns of the log, when it adds to it, what of others a prune sees, when it deletes.
+fn decides(operation: Operation, key: &Key) -> bool {
+    match operation {
+        Operation::List => matches!(key.as_str(), "log" | "pack"),
+        Operation::Create => key.as_str().starts_with("log/"),
+        // The order of deletes among themselves does not.
+        Operation::Delete => key.as_str().starts_with("segment/"),
+        _ => false,
+    }
+}
+
+/// Every order of the calls that decide, of two writers and a prune.
+fn every_order(budget: usize) -> (usize, bool) {
+    let beginning = beginning();
+    let mut path: Vec<(usize, usize)> = Vec::new();
+    let mut orders = 0;
+    loop {
+        let store = beginning.fork();
+        let repo = || block_on(opened(on(&store, decides))).unwrap();
+        // The first needs what the prune takes away, the second has packs of its own that a prune may take for strays.
+        let runs: Vec<BoxFuture<'_, Outcome>> = vec![
+            Box::pin(write(repo(), 0, 0)),
+            Box::pin(write(repo(), 2, 2)),
+            Box::pin(tidy(repo(), 1, Duration::ZERO)),
+        ];
+        let mut step = 0;
+        let outcomes = interleave(runs, |going| {
+            if step == path.len() {
+                path.push((0, going));
+            }
+            step += 1;
+            path[step - 1].0
+        });
+        check(&store, &outcomes, VerifyLevel::Structure, &format_args!("order {path:?}"));
+        orders += 1;
+        while path.last().is_some_and(|(chosen, going)| chosen + 1 == *going) {
+            path.pop();
+        }
+        match path.last_mut() {
+            None => return (orders, true),
+            Some(_) if orders == budget => return (orders, false),
+            Some((chosen, _)) => *chosen += 1,
+        }
+    }
+}
+
+#[test]
+fn every_order_of_two_writers_and_a_prune_keeps_everything() {
+    let budget =
+        std::env::var("BACKUP_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(usize::MAX);
+    let (orders, all) = every_order(budget);
+    println!("{orders} orders{}", if all { ", which is all of them" } else { "" });
+}
