@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
@@ -242,31 +242,18 @@ impl Inner {
 
     /// Reads on until an entry does not exist, and holds that against a listing. The index is left as it is.
     async fn follow(&self, state: &mut State) -> Result<()> {
-        // Listed before the entries are read: what others add meanwhile can then not look like a gap. The next entry is asked for at the
-        // same time: mostly there is none, and none is listed.
-        let (listed, next) =
-            join(self.listed_numbers("log"), self.read_log(state.head.number.saturating_add(1))).await;
-        let (listed, next) = (listed?.into_iter().next_back().unwrap_or_default(), next?);
-        match next {
-            Some((entry, hash)) => state.apply(entry, hash)?,
-            None if listed <= state.head.number => return Ok(()),
-            None => {}
-        }
-        // Those that must be there are read side by side, and the first that need not be; what comes after them one by one.
+        // Listed before the entries are read: what others add meanwhile can then not look like a gap.
+        let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
+        // Those that must be there are read side by side, what comes after them one by one.
         let read = |number| -> BoxFuture<'_, Result<Option<(LogEntry, ObjectHash)>>> {
             Box::pin(self.read_log(number))
         };
-        let numbers = state.head.number + 1..=listed.saturating_add(1);
-        let (mut entries, mut ended) = (stream::iter(numbers.map(read)).buffered(LOG_READS), false);
-        while let Some(found) = entries.next().await.transpose()? {
-            let Some((entry, hash)) = found else {
-                ended = listed <= state.head.number;
-                break;
-            };
+        let mut entries = stream::iter((state.head.number + 1..=listed).map(read)).buffered(LOG_READS);
+        while let Some(Some((entry, hash))) = entries.next().await.transpose()? {
             state.apply(entry, hash)?;
         }
         drop(entries);
-        while !ended && let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
+        while let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
             state.apply(entry, hash)?;
         }
         if listed > state.head.number {
