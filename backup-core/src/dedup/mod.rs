@@ -35,6 +35,23 @@ pub(crate) struct Location<'a> {
     pub(crate) frame: FrameSpan,
     pub(crate) offset: u32,
     pub(crate) len: u32,
+    run: &'a Run,
+    /// The frame's number in the run, which has those of a pack next to each other, as they lie in it.
+    number: u32,
+}
+
+impl<'a> Location<'a> {
+    /// The frames behind this one in its pack, the nearest first.
+    pub(crate) fn frames_behind(&self) -> impl Iterator<Item = FrameSpan> + use<'a> {
+        let (run, number) = (self.run, self.number);
+        run.frames_of(number, number.saturating_add(1)..=u32::MAX)
+    }
+
+    /// The frames before this one in its pack, the nearest first.
+    pub(crate) fn frames_before(&self) -> impl Iterator<Item = FrameSpan> + use<'a> {
+        let (run, number) = (self.run, self.number);
+        run.frames_of(number, (0..number).rev())
+    }
 }
 
 impl Index {

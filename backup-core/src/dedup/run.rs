@@ -279,7 +279,19 @@ impl Run {
     pub(super) fn location(&self, chunk: &ChunkSpan) -> Result<Location<'_>> {
         let frame = self.frame(chunk.frame)?;
         let pack = self.pack(frame.pack)?;
-        Ok(Location { pack, frame: frame.span, offset: chunk.offset, len: chunk.len })
+        let (offset, len) = (chunk.offset, chunk.len);
+        Ok(Location { pack, frame: frame.span, offset, len, run: self, number: chunk.frame })
+    }
+
+    /// Those of the frames with these numbers, up to the first one that lies in another pack than frame `number`.
+    pub(super) fn frames_of(
+        &self,
+        number: u32,
+        numbers: impl Iterator<Item = u32>,
+    ) -> impl Iterator<Item = FrameSpan> {
+        let pack = self.frame(number).ok().map(|frame| frame.pack);
+        let frames = numbers.map_while(|number| self.frame(number).ok());
+        frames.take_while(move |frame| Some(frame.pack) == pack).map(|frame| frame.span)
     }
 
     /// The positions of a chunk's entries.

@@ -1,13 +1,16 @@
 //! A folder as a place for restored items.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,6 +29,8 @@ use crate::source::Content;
 const CONCURRENCY: usize = 256;
 /// Files below this length, in bytes, are written in one go.
 const SMALL_FILE_BYTES: usize = 1 << 20;
+/// What of a longer file is in memory for the next write, in bytes, and about one piece more.
+const WRITE_BYTES: usize = 4 << 20;
 /// Mode of a file or folder that is not finished, where its own is known: nobody else may look inside meanwhile.
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
@@ -440,23 +445,28 @@ fn check_handle(placed: &Placed) -> Result<()> {
 }
 
 impl FolderSink {
-    /// Writes a file piece by piece, each while the next one is fetched.
+    /// Writes a file as it comes. What comes while a thread writes is written next, all together.
     async fn put_large(&self, job: Job, first: Vec<Bytes>, mut rest: Content<'_>) -> Result<Placement> {
+        rest.bytes = rest.bytes.fuse().boxed();
         let (job, announced) = (Arc::new(job), rest.size);
         let for_thread = Arc::clone(&job);
         let (mut open, temporary, made) = self
             .on_thread(move |target| {
                 let spot = target.spot(&for_thread)?;
                 let (temporary, file, made) = target.create(&for_thread.looks, &spot)?;
-                let mut writer = Writer::new(file, &for_thread.looks, announced);
-                first.iter().try_for_each(|piece| writer.piece(piece, &spot.path))?;
-                Ok((writer, temporary, made))
+                Ok((Writer::new(file, &for_thread.looks, announced), temporary, made))
             })
             .await?;
-        while let Some(piece) = rest.bytes.next().await {
-            let (piece, path) = (piece?, job.path());
-            let write = self.on_thread(move |_| open.piece(&piece, &path).map(|()| open));
-            open = write.await?;
+        let mut pieces = first;
+        while !pieces.is_empty() {
+            let path = job.path();
+            let write = self.on_thread(move |_| {
+                pieces.iter().try_for_each(|piece| open.piece(piece, &path))?;
+                Ok(open)
+            });
+            let (written, next) = meanwhile(write, &mut rest.bytes).await;
+            open = written?;
+            pieces = next?;
         }
         self.on_thread(move |target| {
             let spot = target.spot(&job)?;
@@ -465,6 +475,42 @@ impl FolderSink {
         })
         .await
     }
+}
+
+/// Waits for `work`, and for at least one more piece; gives all that came by then. No piece: the stream has ended.
+async fn meanwhile<T>(
+    work: impl Future<Output = T> + Send,
+    bytes: &mut BoxStream<'_, Result<Bytes>>,
+) -> (T, Result<Vec<Bytes>>) {
+    let (mut work, mut done) = (std::pin::pin!(work), None);
+    let (mut pieces, mut len, mut end) = (Vec::new(), 0, None);
+    let done = poll_fn(|context| {
+        if done.is_none()
+            && let Poll::Ready(outcome) = work.as_mut().poll(context)
+        {
+            done = Some(outcome);
+        }
+        while end.is_none() && len < WRITE_BYTES {
+            match bytes.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(piece))) => {
+                    len += piece.len();
+                    pieces.push(piece);
+                }
+                Poll::Ready(Some(Err(error))) => end = Some(Err(error)),
+                Poll::Ready(None) => end = Some(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        match done.take() {
+            Some(outcome) if len > 0 || end.is_some() => Poll::Ready(outcome),
+            outcome => {
+                done = outcome;
+                Poll::Pending
+            }
+        }
+    });
+    let done = done.await;
+    (done, end.unwrap_or(Ok(())).map(|()| pieces))
 }
 
 #[async_trait]

@@ -1,34 +1,49 @@
 //! Reading chunks: located by the index, fetched by frame, opened on a worker, checked against their ids.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, Weighter};
 
 use super::Inner;
+use super::frames::{Frame, FrameKey, joined};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id};
 use crate::dedup::{Index, Location, PackRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::pack::open_frame;
+use crate::format::pack::FrameSpan;
 use crate::id::{ChunkId, ObjectId};
 use crate::tree::{Node, NodeSource, TreeKind};
 
 /// Memory for opened frames of data. A restore in item order finds most chunks of a frame together, but looks a few frames ahead.
-const DATA_CACHE_BYTES: u64 = 24 << 20;
+const DATA_CACHE_BYTES: u64 = 16 << 20;
 /// Memory for opened frames of trees. Names are sorted by the id of their folder, the shorter id first, so a walk through folders goes to and fro
 /// in them: with 4 MiB, the trees of 84,000 items were read twelve times over.
-const TREE_CACHE_BYTES: u64 = 16 << 20;
+const TREE_CACHE_BYTES: u64 = 12 << 20;
+/// Memory for frames of trees as they are stored: a third as long, and mostly read before they are wanted.
+const SEALED_CACHE_BYTES: u64 = 4 << 20;
+/// What is read of a tree in one go, in bytes, and how far from a frame another one is near to it.
+const TREE_READ_BYTES: u64 = 1 << 20;
+const TREE_NEAR_FRAMES: usize = 8;
+/// Frames of a tree that are opened along with one.
+const TREE_OPENED_FRAMES: usize = 2;
+/// Frames that are noted as being opened before those are forgotten that nobody waits for any more.
+const OPENING_NOTED: usize = 128;
 /// Memory for decoded tree nodes.
 const NODE_CACHE_BYTES: u64 = 8 << 20;
 
 #[derive(Clone)]
 struct BytesWeight;
 
-impl Weighter<(ObjectId, u32), Bytes> for BytesWeight {
-    fn weight(&self, _: &(ObjectId, u32), frame: &Bytes) -> u64 {
+impl Weighter<FrameKey, Bytes> for BytesWeight {
+    fn weight(&self, _: &FrameKey, frame: &Bytes) -> u64 {
         frame.len() as u64 + 64
     }
 }
@@ -39,7 +54,7 @@ impl Weighter<ChunkId, Arc<Node>> for BytesWeight {
     }
 }
 
-type Frames = Cache<(ObjectId, u32), Bytes, BytesWeight>;
+type Frames = Cache<FrameKey, Bytes, BytesWeight>;
 
 /// A cache of frames, as one whole and for what was seen last: most frames are wanted for a while, and then never again. As the cache comes,
 /// it divides its room among the cores and keeps nearly all of it for what was wanted twice; a restore then read a third of the frames again.
@@ -50,8 +65,8 @@ fn frames(bytes: u64) -> Frames {
         Ok(options) => Cache::with_options(
             options,
             BytesWeight,
-            quick_cache::DefaultHashBuilder::default(),
-            quick_cache::sync::DefaultLifecycle::default(),
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
         ),
         Err(_) => Cache::with_weighter(64, bytes, BytesWeight),
     }
@@ -61,26 +76,103 @@ fn frames(bytes: u64) -> Frames {
 pub(super) struct Caches {
     data: Frames,
     tree: Frames,
+    /// Frames of trees as they are stored.
+    sealed: Frames,
     nodes: Cache<ChunkId, Arc<Node>, BytesWeight>,
     packs: Cache<ObjectId, OpenedObject>,
+    /// Frames of data that are being opened for long streams.
+    opening: Mutex<HashMap<FrameKey, WeakShared<Opened>>>,
+    /// Bytes that long streams have under way.
+    pub(super) ahead_bytes: AtomicU64,
 }
+
+/// A frame of data on its way: whoever waits for it drives it on. None if it cannot be had; then it has not been said why.
+pub(super) type Opening = Shared<Opened>;
+type Opened = BoxFuture<'static, Option<Bytes>>;
 
 impl Default for Caches {
     fn default() -> Self {
         Self {
             data: frames(DATA_CACHE_BYTES),
             tree: frames(TREE_CACHE_BYTES),
+            sealed: frames(SEALED_CACHE_BYTES),
             nodes: Cache::with_weighter(2_048, NODE_CACHE_BYTES, BytesWeight),
             packs: Cache::new(4_096),
+            opening: Mutex::default(),
+            ahead_bytes: AtomicU64::new(0),
         }
     }
 }
 
+type Place<'a> =
+    PlaceholderGuard<'a, FrameKey, Bytes, BytesWeight, DefaultHashBuilder, DefaultLifecycle<FrameKey, Bytes>>;
+
+/// A frame that is to be read along with another one, and its place in the cache, so that nobody else reads it meanwhile.
+struct Along<'a> {
+    place: Place<'a>,
+    frame: Frame,
+}
+
 impl Caches {
+    /// A frame of data that is there, or on its way for a long stream.
+    pub(super) fn opening(&self, key: &FrameKey) -> Option<Opening> {
+        if let Some(frame) = self.data.get(key) {
+            return Some(std::future::ready(Some(frame)).boxed().shared());
+        }
+        self.lock_opening().get(key).and_then(WeakShared::upgrade)
+    }
+
+    /// Takes note of a frame that is being opened, for as long as anybody waits for it.
+    pub(super) fn open(&self, key: FrameKey, opened: Opened) -> Opening {
+        let opening = opened.shared();
+        let mut all = self.lock_opening();
+        if all.len() >= OPENING_NOTED {
+            all.retain(|_, opening| opening.upgrade().is_some());
+        }
+        all.extend(opening.downgrade().map(|weak| (key, weak)));
+        opening
+    }
+
+    /// Keeps a frame of data.
+    pub(super) fn keep(&self, key: FrameKey, frame: &Bytes) {
+        self.data.insert(key, frame.clone());
+    }
+
+    fn lock_opening(&self) -> MutexGuard<'_, HashMap<FrameKey, WeakShared<Opened>>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be read along with a frame of a tree: what follows it, if something near it was read lately. Trees are written in the order
+    /// of their keys, and whoever goes through one wants most of it; whoever looks up single keys reads single frames.
+    fn along(&self, wanted: &Frame, location: &Location<'_>) -> Vec<Along<'_>> {
+        let key = |span: &FrameSpan| (location.pack.id, span.part);
+        let (before, behind) = (location.frames_before(), location.frames_behind());
+        let mut near = before.take(TREE_NEAR_FRAMES).chain(behind.take(TREE_NEAR_FRAMES));
+        if !near.any(|span| self.sealed.contains_key(&key(&span))) {
+            return Vec::new();
+        }
+        let mut range = location.frame.offset..location.frame.end();
+        let mut along = Vec::new();
+        for span in location.frames_behind() {
+            let longer = joined(&range, &span).filter(|range| range.end - range.start <= TREE_READ_BYTES);
+            let Some(longer) = longer else { break };
+            match self.sealed.get_value_or_guard(&key(&span), Some(Duration::ZERO)) {
+                GuardResult::Guard(place) => {
+                    along.push(Along { place, frame: Frame { pack: wanted.pack.clone(), span } });
+                }
+                // It is there, or on its way.
+                GuardResult::Value(_) | GuardResult::Timeout => break,
+            }
+            range = longer;
+        }
+        along
+    }
+
     /// Forgets everything, so that the next reads come from the store.
     pub(super) fn clear(&self) {
         self.data.clear();
         self.tree.clear();
+        self.sealed.clear();
         self.nodes.clear();
         self.packs.clear();
     }
@@ -147,13 +239,83 @@ impl Inner {
     async fn frame(&self, class: Class, location: Location<'_>) -> Result<Bytes> {
         let key = (location.pack.id, location.frame.part);
         let load = async {
-            let pack = self.pack(class, location.pack)?;
-            let span = location.frame;
-            let sealed = self.read_pack(pack.name(), span.offset..span.end()).await?;
-            self.env.run(move || open_frame(&pack, &span, &sealed).map(Bytes::from)).await
+            let wanted = Frame::at(self, class, &location)?;
+            let sealed = if class == Class::Data {
+                if let Some(opening) = self.caches.opening(&key)
+                    && let Some(opened) = opening.await
+                {
+                    return Ok(opened);
+                }
+                self.read_frames(&wanted, wanted.span.end()).await?
+            } else {
+                let read = self.read_along(&wanted, &location);
+                self.caches.sealed.get_or_insert_async(&key, read).await?
+            };
+            let opening = {
+                let wanted = wanted.clone();
+                self.env.run(move || wanted.open(&sealed, wanted.span.offset))
+            };
+            if class == Class::Data {
+                return opening.await;
+            }
+            self.open_next(&wanted, &location);
+            let opened = opening.await;
+            if opened.is_err() {
+                // It may come unharmed the next time.
+                self.caches.sealed.remove(&key);
+            }
+            opened
         };
         let frames = if class == Class::Data { &self.caches.data } else { &self.caches.tree };
         frames.get_or_insert_async(&key, load).await
+    }
+
+    /// A frame of a tree as it is stored, which may be read together with others. These are kept for whoever wants them.
+    async fn read_along(&self, wanted: &Frame, location: &Location<'_>) -> Result<Bytes> {
+        let along = self.caches.along(wanted, location);
+        let end = along.last().map_or(wanted.span.end(), |last| last.frame.span.end());
+        let read = match self.read_frames(wanted, end).await {
+            // Perhaps for the others.
+            Err(_) if !along.is_empty() => {
+                drop(along);
+                return self.read_frames(wanted, wanted.span.end()).await;
+            }
+            read => read?,
+        };
+        // Copied, so that one of them does not keep all of them in memory.
+        let sealed = |frame: &Frame| {
+            let sealed = frame.sealed(&read, wanted.span.offset);
+            sealed.map(|sealed| Bytes::copy_from_slice(&sealed))
+        };
+        for Along { place, frame } in along {
+            if let Some(sealed) = sealed(&frame) {
+                let _ = place.insert(sealed);
+            }
+        }
+        sealed(wanted).ok_or_else(|| Error::bug("a frame lies outside its read"))
+    }
+
+    /// Opens what follows a frame of a tree, as far as it has been read, for the cache.
+    fn open_next(&self, wanted: &Frame, location: &Location<'_>) {
+        for span in location.frames_behind().take(TREE_OPENED_FRAMES) {
+            let key = (location.pack.id, span.part);
+            if self.caches.tree.contains_key(&key) {
+                continue;
+            }
+            let Some(sealed) = self.caches.sealed.peek(&key) else { break };
+            let (frame, caches) = (Frame { pack: wanted.pack.clone(), span }, Arc::clone(&self.caches));
+            self.env.spawn(move || {
+                // What is wrong with it is said to whoever wants it.
+                if let Ok(opened) = frame.open(&sealed, span.offset) {
+                    caches.tree.insert(key, opened);
+                }
+            });
+        }
+    }
+
+    /// What lies in the frame's pack from its beginning up to `end`.
+    async fn read_frames(&self, frame: &Frame, end: u64) -> Result<Bytes> {
+        self.read_pack(frame.pack.name(), frame.span.offset..end).await
     }
 
     /// Bytes of a pack as they are stored, exactly as many as asked for.

@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
 
 use super::Inner;
+use super::ahead::{Ahead, Piece, fetch};
 use crate::crypto::Class;
 use crate::dedup::Index;
 use crate::error::{Error, Result};
@@ -16,7 +16,9 @@ use crate::item::Attributes;
 use crate::limits;
 use crate::source::Content;
 
-/// Chunks fetched ahead of the reader; frames make most of these the same request.
+/// From this length on, in bytes, what is read is read ahead by frames.
+const LONG_BYTES: u64 = 1 << 20;
+/// Chunks of what is shorter that are fetched ahead of the reader; frames make most of these the same request.
 const READ_AHEAD: usize = 4;
 
 /// The bytes of `content` within `range`.
@@ -34,8 +36,13 @@ pub(super) fn read(inner: Arc<Inner>, content: ContentRef, range: Range<u64>) ->
         at: 0,
         range,
     };
-    let pieces: BoxStream<'static, Result<(ChunkRef, Range<u64>)>> =
+    let pieces: BoxStream<'static, Result<Piece>> =
         try_unfold(walk, async |mut walk| Ok(walk.next().await?.map(|piece| (piece, walk)))).boxed();
+    if size >= LONG_BYTES {
+        let ahead = Ahead::new(inner, pieces);
+        let bytes = try_unfold(ahead, async |mut ahead| Ok(ahead.next().await?.map(|bytes| (bytes, ahead))));
+        return Ok(Content::new(Some(size), bytes.boxed()));
+    }
     let bytes = pieces
         .map_ok(move |(chunk, part)| {
             let inner = Arc::clone(&inner);
@@ -54,19 +61,6 @@ pub(super) async fn details(inner: &Arc<Inner>, content: Option<&ContentRef>) ->
     }
     let bytes = read(Arc::clone(inner), content.clone(), 0..content.len)?.collect().await?;
     decode_attributes(&bytes)
-}
-
-async fn fetch(inner: &Inner, chunk: ChunkRef, part: Range<u64>) -> Result<Bytes> {
-    let bytes = inner.chunk(Class::Data, chunk.id).await?;
-    if bytes.len() as u64 != chunk.len {
-        return Err(
-            Error::corrupt("a chunk has another length than its item says").with_item(chunk.id.to_string())
-        );
-    }
-    match (usize::try_from(part.start), usize::try_from(part.end)) {
-        (Ok(start), Ok(end)) => Ok(bytes.slice(start..end)),
-        _ => Err(Error::bug("a part lies outside its chunk")),
-    }
 }
 
 /// Walks the data chunks that overlap a range; lists wholly before it are not read.

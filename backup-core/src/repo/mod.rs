@@ -1,5 +1,6 @@
 //! The repository: the async shell that runs the pure parts over a [`Store`]. It spawns nothing and knows no runtime.
 
+mod ahead;
 mod backup;
 mod batcher;
 mod browse;
@@ -7,6 +8,7 @@ mod chunks;
 mod commit;
 mod content;
 mod difference;
+mod frames;
 #[cfg(feature = "testkit")]
 pub(crate) mod imaginary;
 mod index;
@@ -80,7 +82,7 @@ struct Inner {
     ring: Keyring,
     state: RwLock<Arc<State>>,
     gear: OnceLock<Arc<Gear>>,
-    caches: Caches,
+    caches: Arc<Caches>,
     cache: Option<Cache>,
     bytes_read: AtomicU64,
 }
@@ -260,7 +262,7 @@ impl Repository {
             ring,
             state: RwLock::new(Arc::new(State::empty())),
             gear: OnceLock::new(),
-            caches: Caches::default(),
+            caches: Arc::default(),
             bytes_read: AtomicU64::new(0),
         };
         let state = inner.load(options.known_head, false).await?;

@@ -1,7 +1,6 @@
 //! Short items grouped by the frames that hold their content: a frame is read once, opened by one worker, and put by it wherever it is wanted.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -12,11 +11,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Inner;
-use crate::crypto::{Class, OpenedObject};
+use super::frames::{Frame, FrameKey, joined};
+use crate::crypto::Class;
 use crate::error::Result;
-use crate::format::pack::{FrameSpan, open_frame};
 use crate::format::record::ContentRef;
-use crate::id::{ChunkId, ObjectId};
+use crate::id::ChunkId;
 use crate::sink::{BlockingPut, Placement};
 
 /// Items that are planned at once, and of these, how many wait before the first frame is read: what follows in the order of names wants much
@@ -25,18 +24,47 @@ const ITEMS_MAX: usize = 4_096;
 const ITEMS_AHEAD: usize = 2_048;
 /// Bytes of the items with content in several frames, at most: their parts are kept until the last one is there.
 const SCATTERED_BYTES_MAX: u64 = 16 << 20;
-/// Reads from the store at once, and the bytes that they may have read and not yet put.
-const READS_MAX: usize = 8;
-const READING_BYTES_MAX: u64 = 8 << 20;
-/// Longest read, and the longest gap between two frames that is read along rather than asked around.
-const READ_BYTES_MAX: u64 = 4 << 20;
-const GAP_BYTES_MAX: u64 = 32 << 10;
+/// Bytes that are being read, or have been read and are not put yet, while workers are what takes the time; and at most, while the store is.
+const READING_BYTES_MIN: u64 = 8 << 20;
+const READING_BYTES_MAX: u64 = 12 << 20;
+/// Frames that wait for a worker or are being put, for each of them and one more.
+const JOBS_OF_WORKER: usize = 2;
+/// By so much the window opens and closes. There are as many reads at once as it has MiB.
+const READING_BYTES_STEP: u64 = 1 << 20;
+/// The window closes by a step after so many reads in a row that were not waited for.
+const PATIENCE: usize = 32;
 /// A frame is read beside its neighbour once so many items have been planned that did not want it.
 const SETTLED_ITEMS: u64 = 512;
 /// Items without content that go to a worker together.
 const BARE_ITEMS: usize = 32;
 
-type FrameKey = (ObjectId, u32);
+/// How much may be read at once. Starts low, for memory, and follows what is being waited for.
+#[derive(Debug)]
+struct Window {
+    bytes: u64,
+    /// Reads that ended since the store was last waited for.
+    unawaited: usize,
+}
+
+impl Window {
+    const fn new() -> Self {
+        Self { bytes: READING_BYTES_MIN, unawaited: 0 }
+    }
+
+    const fn reads(&self) -> usize {
+        (self.bytes >> 20) as usize
+    }
+
+    /// A read has ended. `awaited`: until then no worker had anything to do.
+    fn ended(&mut self, awaited: bool) {
+        self.unawaited = if awaited { 0 } else { self.unawaited + 1 };
+        if awaited {
+            self.bytes = (self.bytes + READING_BYTES_STEP).min(READING_BYTES_MAX);
+        } else if self.unawaited == PATIENCE {
+            (self.bytes, self.unawaited) = ((self.bytes - READING_BYTES_STEP).max(READING_BYTES_MIN), 0);
+        }
+    }
+}
 
 /// What became of a planned item. None: its content could not be had this way, and it has not been put.
 pub(super) struct Done {
@@ -48,7 +76,7 @@ pub(super) struct Done {
 pub(super) struct Plan {
     inner: Arc<Inner>,
     /// Frames that nobody has asked for yet.
-    frames: BTreeMap<FrameKey, Frame>,
+    frames: BTreeMap<FrameKey, Wanted>,
     /// The same, as they were first wanted; and some that are no longer there.
     queue: VecDeque<FrameKey>,
     /// Items without content.
@@ -65,30 +93,28 @@ pub(super) struct Plan {
     work: FuturesUnordered<BoxFuture<'static, Step>>,
     /// Jobs that workers have, each of which puts one item at a time.
     jobs: usize,
+    /// Jobs that they may have: what the walk waits for must not wait behind many.
+    jobs_max: usize,
     reads: usize,
     reading_bytes: u64,
+    window: Window,
 }
 
 /// A frame and who wants what of it.
-struct Frame {
-    pack: OpenedObject,
-    span: FrameSpan,
+struct Wanted {
+    frame: Frame,
     shares: Vec<Share>,
     /// [`Plan::planned`] when it was last wanted.
     wanted: u64,
 }
 
-impl Frame {
+impl Wanted {
     /// The frame with its part of what was read from `start` on.
     fn ready(self, read: &Result<Bytes>, start: u64) -> Ready {
-        let Self { pack, span, shares, .. } = self;
-        let sealed = read.as_ref().ok().and_then(|read| {
-            let from = usize::try_from(span.offset.checked_sub(start)?).ok()?;
-            let to = from.checked_add(span.sealed_len as usize).filter(|to| *to <= read.len())?;
-            Some(read.slice(from..to))
-        });
-        let open = move || open_frame(&pack, &span, &sealed?).ok().map(Bytes::from);
-        Ready { shares, sealed_len: span.sealed_len, open: Box::new(open) }
+        let Self { frame, shares, .. } = self;
+        let (read, sealed_len) = (read.as_ref().ok().cloned(), frame.span.sealed_len);
+        let open = move || frame.open(&read?, start).ok();
+        Ready { shares, sealed_len, open: Box::new(open) }
     }
 }
 
@@ -134,12 +160,13 @@ struct Gathered {
 
 /// Something that went on.
 enum Step {
-    Read { frames: Vec<Frame>, start: u64, read: Result<Bytes> },
+    Read { frames: Vec<Wanted>, start: u64, read: Result<Bytes> },
     Put(Outcome),
 }
 
 impl Plan {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
+        let jobs_max = JOBS_OF_WORKER * (inner.env.parallelism() + 1);
         Self {
             inner,
             frames: BTreeMap::new(),
@@ -152,8 +179,10 @@ impl Plan {
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
             jobs: 0,
+            jobs_max,
             reads: 0,
             reading_bytes: 0,
+            window: Window::new(),
         }
     }
 
@@ -181,9 +210,8 @@ impl Plan {
             let Some(place) = place.filter(|place| u64::from(place.len) == chunk.len) else { return false };
             let key = (place.pack.id, place.frame.part);
             if !self.frames.contains_key(&key) {
-                let Ok(pack) = self.inner.pack(Class::Data, place.pack) else { return false };
-                let frame = Frame { pack, span: place.frame, shares: Vec::new(), wanted: self.planned };
-                self.frames.insert(key, frame);
+                let Ok(frame) = Frame::at(&self.inner, Class::Data, &place) else { return false };
+                self.frames.insert(key, Wanted { frame, shares: Vec::new(), wanted: self.planned });
                 self.queue.push_back(key);
             }
             wanted.push((key, Piece { id: chunk.id, offset: place.offset, len: place.len }));
@@ -230,8 +258,8 @@ impl Plan {
             self.waiting -= shares.len();
             self.ready.push_back(Ready { shares, sealed_len: 0, open: Box::new(|| Some(Bytes::new())) });
         }
-        while self.reads < READS_MAX
-            && self.reading_bytes < READING_BYTES_MAX
+        while self.reads < self.window.reads()
+            && self.reading_bytes < self.window.bytes
             && (all || self.waiting >= ITEMS_AHEAD)
             && let Some(key) = self.queue.pop_front()
         {
@@ -251,16 +279,16 @@ impl Plan {
     }
 
     /// Begins to read a frame, and those that lie beside it in its pack.
-    fn read(&mut self, (pack, part): FrameKey, first: Frame, all: bool) {
-        let mut range = first.span.offset..first.span.end();
+    fn read(&mut self, (pack, part): FrameKey, first: Wanted, all: bool) {
+        let mut range = first.frame.span.offset..first.frame.span.end();
         let mut frames = vec![first];
         loop {
-            let is_due = |frame: &Frame| all || frame.wanted + SETTLED_ITEMS <= self.planned;
+            let is_due = |frame: &Wanted| all || frame.wanted + SETTLED_ITEMS <= self.planned;
             let behind = self.frames.range((pack, part)..=(pack, u32::MAX)).next();
             let before = self.frames.range((pack, 0)..(pack, part)).next_back();
             let mut neighbours = behind.into_iter().chain(before);
             let next = neighbours.find_map(|(key, frame)| {
-                let longer = joined(&range, &frame.span)?;
+                let longer = joined(&range, &frame.frame.span)?;
                 (is_due(frame) && !frame.shares.is_empty()).then_some((*key, longer))
             });
             let Some((key, longer)) = next else { break };
@@ -268,11 +296,11 @@ impl Plan {
             range = longer;
         }
         self.waiting -= frames.iter().map(|frame| frame.shares.len()).sum::<usize>();
-        self.reading_bytes += frames.iter().map(|frame| u64::from(frame.span.sealed_len)).sum::<u64>();
+        self.reading_bytes += frames.iter().map(|frame| u64::from(frame.frame.span.sealed_len)).sum::<u64>();
         self.reads += 1;
         let inner = Arc::clone(&self.inner);
         let work = async move {
-            let name = frames.first().map(|frame| frame.pack.name());
+            let name = frames.first().map(|frame| frame.frame.pack.name());
             let read = match name {
                 Some(name) => inner.read_pack(name, range.clone()).await,
                 None => Ok(Bytes::new()),
@@ -286,7 +314,7 @@ impl Plan {
     /// begun.
     pub(super) fn poll(&mut self, room: usize, context: &mut Context<'_>) -> Poll<Vec<Done>> {
         loop {
-            while self.jobs < room
+            while self.jobs < room.min(self.jobs_max)
                 && let Some(ready) = self.ready.pop_front()
             {
                 self.jobs += 1;
@@ -295,6 +323,7 @@ impl Plan {
             match self.work.poll_next_unpin(context) {
                 Poll::Ready(Some(Step::Read { frames, start, read })) => {
                     self.reads -= 1;
+                    self.window.ended(self.is_idle());
                     self.ready.extend(frames.into_iter().map(|frame| frame.ready(&read, start)));
                     self.pump(false);
                 }
@@ -312,17 +341,11 @@ impl Plan {
             }
         }
     }
-}
 
-/// The range with this frame, if they are near enough to each other to be read together.
-fn joined(range: &Range<u64>, span: &FrameSpan) -> Option<Range<u64>> {
-    let gap = if span.offset >= range.end {
-        span.offset - range.end
-    } else {
-        range.start.checked_sub(span.end())?
-    };
-    let longer = range.start.min(span.offset)..range.end.max(span.end());
-    (gap <= GAP_BYTES_MAX && longer.end - longer.start <= READ_BYTES_MAX).then_some(longer)
+    /// Whether no worker has anything to do.
+    fn is_idle(&self) -> bool {
+        self.jobs == 0 && self.ready.is_empty()
+    }
 }
 
 /// Puts shares on a worker, once it has opened the frame that they are of.
@@ -443,5 +466,21 @@ impl Scattered {
         }
         let put = gathered.put.take()?;
         Some(Some((put, std::mem::take(&mut gathered.pieces))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_opens_only_while_the_store_is_waited_for() {
+        let mut window = Window::new();
+        (0..100).for_each(|_| window.ended(false));
+        assert_eq!(window.bytes, READING_BYTES_MIN);
+        (0..100).for_each(|number| window.ended(number % 10 == 0));
+        assert_eq!(window.bytes, READING_BYTES_MAX);
+        (0..1_000).for_each(|_| window.ended(false));
+        assert_eq!(window.bytes, READING_BYTES_MIN);
     }
 }

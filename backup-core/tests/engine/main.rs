@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[cfg(unix)]
+mod ahead;
 mod browse;
 mod cache;
 mod crash;
