@@ -132,6 +132,10 @@ enum backup_code
    */
   BACKUP_CODE_MISSING = 25,
   /**
+   * A prune took away what a backup under way relied on; run it again.
+   */
+  BACKUP_CODE_FENCED = 26,
+  /**
    * The content changed while it was read.
    */
   BACKUP_CODE_CHANGED_WHILE_READING = 30,

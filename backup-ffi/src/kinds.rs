@@ -44,6 +44,8 @@ pub enum backup_code {
     NotARepository = 24,
     /// An object that the repository needs is gone.
     Missing = 25,
+    /// A prune took away what a backup under way relied on; run it again.
+    Fenced = 26,
     /// The content changed while it was read.
     ChangedWhileReading = 30,
     /// The content is not what the source announced.

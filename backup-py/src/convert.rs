@@ -1,13 +1,13 @@
 //! From Python's arguments to the engine's.
 
-use backup_core::{Conflict, Credential, Error, Head, ItemId, Result, SnapshotId, VerifyLevel};
+use backup_core::{Conflict, Credential, Error, Head, ItemId, Result, Retention, SnapshotId, VerifyLevel};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMapping, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMapping, PyString};
 use zeroize::Zeroizing;
 
-use crate::error::invalid;
+use crate::error::{OrRaise, invalid};
 
 /// Names and values as text.
 pub(crate) type Pairs = Vec<(String, String)>;
@@ -119,6 +119,24 @@ pub(crate) fn conflict(text: &str) -> Result<Conflict> {
         "keep_both" => Ok(Conflict::KeepBoth),
         _ => Err(invalid("conflict is one of skip, replace, keep_both").with_item(text)),
     }
+}
+
+/// Retentions by collection, from a mapping of mappings.
+pub(crate) fn retentions(rules: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Retention)>> {
+    let py = rules.py();
+    // Mappings that are no dictionaries are none to JSON.
+    let collections = rules.cast::<PyMapping>().map_err(|_| PyTypeError::new_err("rules is a mapping"))?;
+    let mut retentions = Vec::new();
+    for entry in collections.items()?.iter() {
+        let (collection, settings): (String, Bound<'_, PyAny>) = entry.extract()?;
+        let settings = PyDict::from_sequence(&settings.call_method0(intern!(py, "items"))?)?;
+        let text: String =
+            py.import(intern!(py, "json"))?.call_method1(intern!(py, "dumps"), (settings,))?.extract()?;
+        let retention = serde_json::from_str(&text)
+            .map_err(|error| invalid(format!("not a retention: {error}")).with_item(&collection));
+        retentions.push((collection, retention.or_raise(py)?));
+    }
+    Ok(retentions)
 }
 
 pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel> {

@@ -2,22 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, store};
+use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId, store};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use crate::browse::Browser;
 use crate::convert::{
     Pairs, Patterns, address, conflict, credential, head, head_text, pairs, patterns, refuse_pickle,
-    snapshot_id, verify_level,
+    retentions, snapshot_id, verify_level,
 };
 use crate::door::{Job, Poison, promise, wait};
 use crate::error::{OrRaise, invalid};
 use crate::folder;
 use crate::pages::Differences;
 use crate::progress::CancelToken;
-use crate::runs::{self, Backup, Restore};
+use crate::runs::{self, Backup, Prune, Restore};
 use crate::{results, runtime};
 
 /// An open repository.
@@ -312,6 +313,72 @@ impl Repository {
         promise(py, job, |py, report| results::restore(py, &report).map(Bound::unbind))
     }
 
+    /// Gives snapshots up.
+    fn remove(&self, py: Python<'_>, snapshots: Vec<String>) -> PyResult<()> {
+        let (repository, ids) = self.with_ids(py, &snapshots)?;
+        wait(py, self.job(move || async move { repository.remove(&ids).await }))
+    }
+
+    /// Keeps snapshots from being removed, by whatever rule or hand, until they are released.
+    fn hold(&self, py: Python<'_>, snapshots: Vec<String>) -> PyResult<()> {
+        let (repository, ids) = self.with_ids(py, &snapshots)?;
+        wait(py, self.job(move || async move { repository.hold(&ids).await }))
+    }
+
+    /// Lets snapshots be removed again.
+    fn release(&self, py: Python<'_>, snapshots: Vec<String>) -> PyResult<()> {
+        let (repository, ids) = self.with_ids(py, &snapshots)?;
+        wait(py, self.job(move || async move { repository.release(&ids).await }))
+    }
+
+    /// Removes the snapshots that their collections' retention lets go.
+    #[pyo3(signature = (rules, *, dry_run = false))]
+    fn retain<'py>(
+        &self,
+        py: Python<'py>,
+        rules: &Bound<'py, PyAny>,
+        dry_run: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let repository = self.shared.get().or_raise(py)?;
+        let rules = retentions(rules)?;
+        let job = self.job(move || async move {
+            let rules: Vec<_> = rules.iter().map(|(id, retention)| (id.as_str(), retention)).collect();
+            if dry_run { repository.decide(&rules).await } else { repository.retain(&rules).await }
+        });
+        results::retained(py, &wait(py, job)?)
+    }
+
+    /// Gives back the room of what no snapshot needs.
+    #[pyo3(signature = (*, grace = None, unused_percent = 10, dry_run = false, cancel = None, on_progress = None))]
+    fn prune<'py>(
+        &self,
+        py: Python<'py>,
+        grace: Option<Duration>,
+        unused_percent: u32,
+        dry_run: bool,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = Prune { grace, unused_percent, dry: dry_run };
+        results::prune(py, &wait(py, runs::prune(py, &self.shared, what, cancel, on_progress)?)?)
+    }
+
+    /// Does what `prune` does, for `await`.
+    #[pyo3(signature = (*, grace = None, unused_percent = 10, dry_run = false, cancel = None, on_progress = None))]
+    fn prune_async<'py>(
+        &self,
+        py: Python<'py>,
+        grace: Option<Duration>,
+        unused_percent: u32,
+        dry_run: bool,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_progress: Callback<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let what = Prune { grace, unused_percent, dry: dry_run };
+        let job = runs::prune(py, &self.shared, what, cancel, on_progress)?;
+        promise(py, job, |py, report| results::prune(py, &report).map(Bound::unbind))
+    }
+
     /// Checks the repository.
     #[pyo3(signature = (level = "structure", *, cancel = None, on_progress = None))]
     fn verify<'py>(
@@ -368,6 +435,16 @@ impl Repository {
     fn new(opened: backup_core::Repository) -> Self {
         let (id, poison) = (opened.id().to_string(), Poison::default());
         Self { shared: Arc::new(Shared { id, open: RwLock::new(Some(opened)), poison }) }
+    }
+
+    fn with_ids(
+        &self,
+        py: Python<'_>,
+        ids: &[String],
+    ) -> PyResult<(backup_core::Repository, Vec<SnapshotId>)> {
+        let repository = self.shared.get().or_raise(py)?;
+        let ids = ids.iter().map(|id| snapshot_id(id)).collect::<Result<_>>().or_raise(py)?;
+        Ok((repository, ids))
     }
 
     fn job<T, F>(&self, work: impl FnOnce() -> F + Send + 'static) -> Job<T>

@@ -1,8 +1,9 @@
 //! From the engine's values to the dataclasses of `results.py`: a field more there is a field more here.
 
 use backup_core::{
-    Attributes, BackupReport, Collection, Difference, Item, Phase, Problem, Progress, RestoreReport,
-    SnapshotInfo, SnapshotState, SnapshotStats, SnapshotSummary, Timestamp, Value, VerifyReport,
+    Attributes, BackupReport, Collection, Difference, Finding, Item, Phase, Problem, Progress, PruneReport,
+    RestoreReport, Retained, SnapshotInfo, SnapshotState, SnapshotStats, SnapshotSummary, Timestamp, Value,
+    VerifyReport,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -54,6 +55,8 @@ pub(crate) fn summary<'py>(py: Python<'py>, summary: &SnapshotSummary) -> Object
             collection: collection(py, &summary.collection)?,
             created_ns: nanoseconds(summary.created),
             state: state(summary.state),
+            suspicious: summary.suspicious,
+            held: summary.held,
         }
     )
 }
@@ -73,6 +76,8 @@ pub(crate) fn info<'py>(py: Python<'py>, info: &SnapshotInfo) -> Object<'py> {
             collection: collection(py, &info.summary.collection)?,
             created_ns: nanoseconds(info.summary.created),
             state: state(info.summary.state),
+            suspicious: info.summary.suspicious,
+            held: info.summary.held,
             parent: info.parent.map(|parent| parent.to_string()),
             stats: stats(py, &info.stats)?,
             problems: tuple(py, problems)?,
@@ -109,11 +114,56 @@ pub(crate) fn restore<'py>(py: Python<'py>, report: &RestoreReport) -> Object<'p
     )
 }
 
-pub(crate) fn verify<'py>(py: Python<'py>, report: &VerifyReport) -> Object<'py> {
-    let findings = report
-        .findings
+fn findings<'py>(py: Python<'py>, findings: &[Finding]) -> PyResult<Bound<'py, PyTuple>> {
+    let findings = findings
         .iter()
         .map(|finding| make!(py, Finding { place: &finding.place, error: exception(py, &finding.error)? }));
+    tuple(py, findings)
+}
+
+pub(crate) fn prune<'py>(py: Python<'py>, report: &PruneReport) -> Object<'py> {
+    make!(
+        py,
+        PruneReport {
+            snapshots: report.snapshots,
+            packs: report.packs,
+            bytes: report.bytes,
+            unused_bytes: report.unused_bytes,
+            unused_bytes_after: report.unused_bytes_after,
+            dead_packs: report.dead_packs,
+            dead_bytes: report.dead_bytes,
+            copied_packs: report.copied_packs,
+            copied_bytes: report.copied_bytes,
+            stray_objects: report.stray_objects,
+            stray_bytes: report.stray_bytes,
+            deleted_objects: report.deleted_objects,
+            locked_objects: report.locked_objects,
+            findings: findings(py, &report.findings)?,
+        }
+    )
+}
+
+/// Decisions by collection.
+pub(crate) fn retained<'py>(py: Python<'py>, all: &[Retained]) -> PyResult<Bound<'py, PyDict>> {
+    let by_collection = PyDict::new(py);
+    for retained in all {
+        let decisions = retained.decisions.iter().map(|decision| {
+            let reasons: Vec<_> = decision.reasons.iter().map(ToString::to_string).collect();
+            make!(
+                py,
+                Decision {
+                    id: decision.id.to_string(),
+                    keep: decision.keep,
+                    reasons: PyTuple::new(py, reasons)?,
+                }
+            )
+        });
+        by_collection.set_item(&retained.collection, tuple(py, decisions)?)?;
+    }
+    Ok(by_collection)
+}
+
+pub(crate) fn verify<'py>(py: Python<'py>, report: &VerifyReport) -> Object<'py> {
     make!(
         py,
         VerifyReport {
@@ -122,7 +172,7 @@ pub(crate) fn verify<'py>(py: Python<'py>, report: &VerifyReport) -> Object<'py>
             chunks: report.chunks,
             packs: report.packs,
             bytes_read: report.bytes_read,
-            findings: tuple(py, findings)?,
+            findings: findings(py, &report.findings)?,
         }
     )
 }

@@ -1,9 +1,10 @@
 //! The operations that take long, as jobs that both `x` and `x_async` run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backup_core::{
-    BackupReport, Conflict, RestoreReport, Sink, SnapshotId, Source, VerifyLevel, VerifyReport,
+    BackupReport, Conflict, PruneReport, RestoreReport, Sink, SnapshotId, Source, VerifyLevel, VerifyReport,
 };
 use pyo3::prelude::*;
 
@@ -94,6 +95,37 @@ pub(crate) fn verify(
     let repository = shared.get().or_raise(py)?;
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
         let mut run = repository.verify(level).cancel_token(&token);
+        if let Some(report) = report {
+            run = run.on_progress(report);
+        }
+        run.run().await
+    })
+}
+
+/// The arguments of `prune`.
+#[derive(Clone, Copy)]
+pub(crate) struct Prune {
+    pub(crate) grace: Option<Duration>,
+    pub(crate) unused_percent: u32,
+    pub(crate) dry: bool,
+}
+
+pub(crate) fn prune(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    what: Prune,
+    cancel: Cancel<'_, '_>,
+    on_progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<Job<PruneReport>> {
+    let repository = shared.get().or_raise(py)?;
+    Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
+        let mut run = repository.prune().unused_percent(what.unused_percent).cancel_token(&token);
+        if let Some(grace) = what.grace {
+            run = run.grace(grace);
+        }
+        if what.dry {
+            run = run.dry_run();
+        }
         if let Some(report) = report {
             run = run.on_progress(report);
         }

@@ -201,7 +201,8 @@ fn every_order_of_a_writer_and_a_prune_keeps_everything() {
 #[test]
 #[ignore = "takes an hour; BACKUP_ORDERS says after how many orders it ends"]
 fn every_order_of_two_writers_and_a_prune_keeps_everything() {
-    let most = std::env::var("BACKUP_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(usize::MAX);
+    let most =
+        std::env::var("BACKUP_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(usize::MAX);
     let (orders, all) = every_order(2, most);
     println!("{orders} orders of two writers and a prune{}", if all { ", which is all of them" } else { "" });
 }

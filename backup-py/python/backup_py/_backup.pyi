@@ -5,7 +5,8 @@ Strings are text, sizes are bytes, ids of snapshots are 32 hexadecimal digits. W
 """
 
 from asyncio import Future
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from os import PathLike
 from types import TracebackType
 from typing import NoReturn, final
@@ -13,9 +14,11 @@ from typing import NoReturn, final
 from .results import (
     BackupReport,
     Conflict,
+    Decision,
     Difference,
     Item,
     Progress,
+    PruneReport,
     RestoreReport,
     SnapshotInfo,
     SnapshotSummary,
@@ -271,6 +274,61 @@ class Repository:
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Future[RestoreReport]:
         """Does what `restore` does, for `await`."""
+
+    def remove(self, snapshots: Sequence[str]) -> None:
+        """Gives snapshots up. They are no longer listed, and `prune` gives back what only they needed.
+
+        Raises `PermissionDeniedError` if one of them is held: then none is removed. Those that are not there are passed over.
+        """
+
+    def hold(self, snapshots: Sequence[str]) -> None:
+        """Keeps snapshots from being removed, by whatever rule or hand, until they are released.
+
+        Raises `NotFoundError` if one of them is not there: then none is held.
+        """
+
+    def release(self, snapshots: Sequence[str]) -> None:
+        """Lets snapshots be removed again. Raises `NotFoundError` if one of them is not there."""
+
+    def retain(
+        self, rules: Mapping[str, Mapping[str, object]], *, dry_run: bool = False
+    ) -> dict[str, tuple[Decision, ...]]:
+        """Removes the snapshots that their collections' retention lets go; with `dry_run`, only says which.
+
+        `rules` maps ids of collections to settings such as `{"daily": 14, "monthly": 12}`; docs/retention.md lists them. The store's
+        time and the order of the log decide, no writer's clock. Gives every snapshot of these collections with what becomes of it.
+
+        Raises `InvalidArgumentError` for settings that do not exist or are wrong: then nothing is removed.
+        """
+
+    def prune(
+        self,
+        *,
+        grace: timedelta | None = None,
+        unused_percent: int = 10,
+        dry_run: bool = False,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> PruneReport:
+        """Gives back the room of what no snapshot needs. Safe beside backups, restores and other prunes.
+
+        What is younger than `grace` (a day) is left alone, and what is condemned is deleted that long after. A short grace endangers nothing
+        that is committed, but costs backups that are under way some work. At most `unused_percent` of what stays may be unused. In
+        `Progress`, items are snapshots while they are marked, then packs that are copied.
+
+        Raises `MissingError` or `CorruptError` if a snapshot needs what is not there: then nothing was condemned. `CanceledError`.
+        """
+
+    def prune_async(
+        self,
+        *,
+        grace: timedelta | None = None,
+        unused_percent: int = 10,
+        dry_run: bool = False,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Future[PruneReport]:
+        """Does what `prune` does, for `await`."""
 
     def verify(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "CorruptError",
     "CursorExpiredError",
     "ExtensionError",
+    "FencedError",
     "InvalidArgumentError",
     "IoError",
     "LimitExceededError",
@@ -210,6 +211,12 @@ class MissingError(BackupError):
     code = 25
 
 
+class FencedError(BackupError):
+    """A prune took away, while a backup was under way, what it relied on. Run it again."""
+
+    code = 26
+
+
 class ChangedWhileReadingError(BackupError):
     """The content changed while it was read; the copy may mix two states."""
 
@@ -261,6 +268,7 @@ _BY_CODE: dict[int, type[BackupError]] = {
         RolledBackError,
         NotARepositoryError,
         MissingError,
+        FencedError,
         ChangedWhileReadingError,
         SourceMismatchError,
         CursorExpiredError,

@@ -108,6 +108,10 @@ class SnapshotSummary:
     """When its run began, by the writer's clock, in nanoseconds since 1970."""
     state: SnapshotState
     """How whole it is."""
+    suspicious: bool
+    """Its run reported a suspicion: it pushes no earlier one out."""
+    held: bool
+    """It must not be removed until it is released."""
 
     @property
     def created(self) -> datetime:
@@ -249,6 +253,52 @@ class VerifyReport:
     def is_sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruneReport:
+    """What a prune did, or would do. All figures are counts of objects, or bytes in the store."""
+
+    snapshots: int
+    """Snapshots whose needs were marked, with the checkpoints of interrupted runs."""
+    packs: int
+    """Packs in use before."""
+    bytes: int
+    """Their bytes."""
+    unused_bytes: int
+    """Those that no snapshot needed before, estimated."""
+    unused_bytes_after: int
+    """Those that no snapshot needs after it, estimated."""
+    dead_packs: int
+    """Packs condemned because nothing in them is needed."""
+    dead_bytes: int
+    """Their bytes."""
+    copied_packs: int
+    """Packs condemned after what is needed of them had been copied."""
+    copied_bytes: int
+    """Their bytes."""
+    stray_objects: int
+    """Objects that no log entry names, condemned as remains of writers that are gone."""
+    stray_bytes: int
+    """Their bytes."""
+    deleted_objects: int
+    """Condemned objects that were deleted."""
+    locked_objects: int
+    """Condemned objects that the store did not let go yet."""
+    findings: tuple[Finding, ...]
+    """Packs that could not be copied in full. They stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What becomes of a snapshot."""
+
+    id: str
+    """The snapshot."""
+    keep: bool
+    """Whether it stays."""
+    reasons: tuple[str, ...]
+    """Why, for people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
