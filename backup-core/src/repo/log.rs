@@ -140,8 +140,17 @@ impl State {
 }
 
 impl Inner {
-    /// Reads the log from its newest checkpoint on (`docs/format.md` 6.3). With `anew`, nothing is taken from the index cache.
+    /// Reads the log and the index. With `anew`, nothing is taken from the index cache.
     pub(super) async fn load(&self, known: Option<Head>, anew: bool) -> Result<State> {
+        let mut state = self.load_log(known).await?;
+        while let Err(error) = self.load_index_of(&mut state, anew).await {
+            self.follow_past(&mut state, error).await?;
+        }
+        Ok(state)
+    }
+
+    /// Reads the log from its newest checkpoint on (`docs/format.md` 6.3); no index.
+    pub(super) async fn load_log(&self, known: Option<Head>) -> Result<State> {
         let listed = self.listed_numbers("checkpoint").await?;
         let mut state = None;
         for number in listed.into_iter().rev() {
@@ -172,9 +181,6 @@ impl Inner {
             self.check_known_head(&state, known).await?;
         }
         self.follow(&mut state).await?;
-        while let Err(error) = self.load_index_of(&mut state, anew).await {
-            self.follow_past(&mut state, error).await?;
-        }
         if let Some(known) = known.filter(|known| known.number > state.head.number) {
             let message = format!(
                 "the store shows log entry {} as its newest, but entry {} has been seen before",

@@ -432,6 +432,12 @@ impl Inner {
         Ok(number)
     }
 
+    /// Whether the log has taken something out of use after this entry.
+    async fn has_withdrawn_since(&self, entry: u64) -> Result<bool> {
+        self.refresh().await?;
+        Ok(self.state().withdrawn > entry)
+    }
+
     /// Another index for the same state. Nothing is done if the state has moved on meanwhile: what it has is as good, only longer.
     fn replace_index(&self, before: &Arc<State>, index: Index) {
         let mut current = self.state.write().unwrap_or_else(PoisonError::into_inner);

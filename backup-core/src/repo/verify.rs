@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::{Inner, Repository, content};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id, object_hash};
-use crate::dedup::Location;
+use crate::dedup::{Index, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pack::{open_frame, read_directory};
 use crate::format::record::{Record, name_key};
@@ -109,25 +109,46 @@ impl<'a> VerifyRun<'a> {
     /// `Canceled`, a log that does not read, or a store that cannot be reached.
     pub async fn run(self) -> Result<VerifyReport> {
         let inner = &self.repository.inner;
-        // From the first byte on: what is in memory may be older than the damage.
-        let state = inner.load(None, true).await?;
-        inner.set_state(state);
-        inner.caches.clear();
         let mut reporter = Reporter::new(self.callback, self.token);
-        reporter.totals.items_total = inner.state().index.packs().count() as u64;
-        reporter.phase(Phase::Transferring)?;
-        let mut check = Check { inner, report: VerifyReport::default(), visited: HashSet::new(), reporter };
+        loop {
+            // From the first byte on: what is in memory may be older than the damage.
+            let state = inner.load(None, true).await?;
+            let withdrawn = state.withdrawn;
+            inner.set_state(state);
+            inner.caches.clear();
+            reporter.totals = Progress::default();
+            reporter.totals.items_total = inner.state().index.packs().count() as u64;
+            reporter.phase(Phase::Transferring)?;
+            let mut check = Check {
+                inner,
+                report: VerifyReport::default(),
+                visited: HashSet::new(),
+                reporter: &mut reporter,
+            };
+            check.all(self.level).await?;
+            let report = check.report;
+            // What a prune has deleted under the check is no damage.
+            if report.is_sound() || !inner.has_withdrawn_since(withdrawn).await? {
+                reporter.phase(Phase::Done)?;
+                return Ok(report);
+            }
+        }
+    }
+}
+
+impl Check<'_, '_, '_> {
+    async fn all(&mut self, level: VerifyLevel) -> Result<()> {
+        let (inner, check) = (self.inner, self);
         match inner.check_log().await {
             Ok(wrong) => {
                 wrong.into_iter().try_for_each(|(name, error)| check.finding(name.to_string(), error))?;
             }
             Err(error) => check.finding("log", error)?,
         }
-        check.packs(self.level).await?;
+        check.packs(level).await?;
         check.snapshots().await?;
-        check.reporter.phase(Phase::Done)?;
         check.report.chunks = inner.state().index.chunks();
-        Ok(check.report)
+        Ok(())
     }
 }
 
@@ -137,15 +158,15 @@ impl fmt::Debug for VerifyRun<'_> {
     }
 }
 
-struct Check<'a, 'r> {
+struct Check<'a, 'r, 'c> {
     inner: &'a Arc<Inner>,
     report: VerifyReport,
     /// Subtrees that have been walked: snapshots share most of theirs.
     visited: HashSet<(TreeKind, ChunkId)>,
-    reporter: Reporter<'r>,
+    reporter: &'r mut Reporter<'c>,
 }
 
-impl Check<'_, '_> {
+impl Check<'_, '_, '_> {
     fn finding(&mut self, place: impl Into<String>, error: Error) -> Result<()> {
         // A store that cannot be reached says nothing about the objects in it.
         if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Unauthenticated)
@@ -161,9 +182,10 @@ impl Check<'_, '_> {
         let packs = state.index.packs().map(|pack| Ok(pack?.to_info())).collect::<Result<Vec<_>>>()?;
         let chunks = state.index.chunks_by_pack()?;
         let check = |info: PackInfo| {
-            let (inner, chunks) = (Arc::clone(inner), chunks.get(&info.id).copied().unwrap_or_default());
+            let (inner, index) = (Arc::clone(inner), state.index.clone());
+            let chunks = chunks.get(&info.id).copied().unwrap_or_default();
             // Boxed, so that the whole check can move between threads.
-            async move { (info.id, check_pack(&inner, info, chunks, level).await) }.boxed()
+            async move { (info.id, check_pack(&inner, &index, info, chunks, level).await) }.boxed()
         };
         let mut checks = stream::iter(packs.into_iter().map(check)).buffer_unordered(CONCURRENCY);
         while let Some((id, result)) = checks.next().await {
@@ -310,7 +332,13 @@ async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Checks one pack, into which the index has so many entries; bytes read.
-async fn check_pack(inner: &Arc<Inner>, info: PackInfo, chunks: u64, level: VerifyLevel) -> Result<u64> {
+pub(super) async fn check_pack(
+    inner: &Arc<Inner>,
+    index: &Index,
+    info: PackInfo,
+    chunks: u64,
+    level: VerifyLevel,
+) -> Result<u64> {
     let name = ObjectName::Pack(info.id);
     let gone = |error: Error| match error.kind() {
         ErrorKind::NotFound => Error::new(ErrorKind::Missing, "a pack is gone"),
@@ -323,7 +351,7 @@ async fn check_pack(inner: &Arc<Inner>, info: PackInfo, chunks: u64, level: Veri
         };
     }
     let bytes = inner.store.read(&name.key(), None).await.map_err(gone)?;
-    let shell = Arc::clone(inner);
+    let (shell, index) = (Arc::clone(inner), index.clone());
     let len = bytes.len() as u64;
     inner
         .env
@@ -332,7 +360,6 @@ async fn check_pack(inner: &Arc<Inner>, info: PackInfo, chunks: u64, level: Veri
                 return Err(Error::corrupt("a pack is not the one that the index names"));
             }
             let (pack, class) = OpenedObject::open(shell.id, &shell.ring, name, &bytes)?;
-            let places = shell.state();
             if bytes.get(..info.header.0.len()) != Some(info.header.0.as_slice()) {
                 return Err(Error::corrupt("a pack's header is not the one that the index repeats"));
             }
@@ -352,7 +379,7 @@ async fn check_pack(inner: &Arc<Inner>, info: PackInfo, chunks: u64, level: Veri
                         place.pack.id == info.id
                             && (place.frame, place.offset, place.len) == (*span, chunk.offset, chunk.len)
                     };
-                    if !places.index.locate(&chunk.id).any(is_here) {
+                    if !index.locate(&chunk.id).any(is_here) {
                         return Err(Error::corrupt("the index has a chunk at another place than its pack")
                             .with_item(chunk.id.to_string()));
                     }

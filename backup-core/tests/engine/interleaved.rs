@@ -71,6 +71,13 @@ async fn tidy(repo: Repository, keep: usize, grace: Duration) -> Outcome {
     Ok(None)
 }
 
+/// A check that takes what a prune does under it for damage would be of no use.
+async fn verify(repo: Repository) -> Outcome {
+    let report = repo.verify(VerifyLevel::EveryByte).run().await?;
+    assert!(report.is_sound(), "{:?}", report.findings);
+    Ok(None)
+}
+
 /// Whatever happened: what is in use is whole and what it was, and another prune leaves nothing over.
 fn check(store: &MemoryStore, outcomes: &[Outcome], level: VerifyLevel, context: &dyn std::fmt::Display) {
     for outcome in outcomes {
@@ -118,6 +125,10 @@ fn random_orders(seeds: std::ops::Range<u64>) {
         for _ in 0..=dice.throw(2) {
             let (store, keep) = (on(&store, everything), dice.throw(3));
             runs.push(Box::pin(async move { tidy(opened(store).await?, keep, grace).await }));
+        }
+        if dice.throw(4) == 0 {
+            let store = on(&store, everything);
+            runs.push(Box::pin(async move { verify(opened(store).await?).await }));
         }
         // Now and then somebody sleeps for long.
         let mut asleep = usize::MAX;

@@ -20,9 +20,10 @@ use super::commit::Written;
 use super::log::State;
 use super::session::Session;
 use super::stored::{Listed, is_past};
+use super::verify::{VerifyLevel, check_pack};
 use super::{Finding, Inner, Repository};
 use crate::crypto::{Class, ObjectName, OpenedObject};
-use crate::dedup::{Mark, Marks};
+use crate::dedup::{Index, Mark, Marks, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{Condemned, Event, SnapshotRef};
 use crate::format::segment::Segment;
@@ -162,10 +163,7 @@ impl<'a> PruneRun<'a> {
                             error.kind(),
                             ErrorKind::Missing | ErrorKind::Fenced | ErrorKind::NotFound
                         )
-                        && {
-                            inner.refresh().await?;
-                            inner.state().withdrawn > before.withdrawn
-                        } => {}
+                        && inner.has_withdrawn_since(before.withdrawn).await? => {}
                 Err(error) => return Err(error),
             }
         }
@@ -296,6 +294,7 @@ impl Prune<'_, '_> {
             let copied = self.copy(&session, marks, copied).await?;
             session.flush().await?;
             round.copies = session.take_stored();
+            self.read_back(&round.copies).await?;
             round.packs.extend(copied.iter().map(|pack| (pack.id, pack.live_chunks)));
             self.condemn(&session, marks, marked, &mut round).await
         };
@@ -415,6 +414,20 @@ impl Prune<'_, '_> {
         Ok(sound)
     }
 
+    /// Reads what was copied as a restore would, down to every chunk: where it came from is about to go.
+    async fn read_back(&mut self, copies: &Segment) -> Result<()> {
+        let mut index = Index::default();
+        let mut sorted = copies.without(|_| false);
+        sorted.sort();
+        index.add(Arc::new(Run::of_segment(ObjectId::from_bytes([0; ObjectId::LEN]), &sorted)?));
+        for (info, _, chunks) in copies.by_pack() {
+            let chunks = chunks.len() as u64;
+            check_pack(self.inner, &index, info.clone(), chunks, VerifyLevel::EveryByte).await?;
+            self.reporter.check()?;
+        }
+        Ok(())
+    }
+
     /// Condemns a round. Each time that a commit is quicker, what it needs is marked, and packs that it needs are let off.
     async fn condemn(
         &mut self,
@@ -474,17 +487,23 @@ impl Prune<'_, '_> {
     /// Deletes what was condemned long enough ago, and says so in the log.
     async fn delete_condemned(&mut self) -> Result<()> {
         let (state, now) = (self.inner.state(), self.inner.env.now());
-        let due: Vec<&Condemned> =
-            state.condemned.iter().filter(|group| is_past(group.time, self.settings.grace, now)).collect();
-        let objects = due.iter().map(|group| group.objects.len() as u64).sum::<u64>();
+        let is_due = |group: &&Condemned| is_past(group.time, self.settings.grace, now);
+        let objects: u64 =
+            state.condemned.iter().filter(is_due).map(|group| group.objects.len() as u64).sum();
         if self.settings.dry {
             self.report.deleted_objects += objects;
+        }
+        if self.settings.dry || !state.condemned.iter().any(|group| is_due(&group)) {
             return Ok(());
         }
-        if due.is_empty() {
-            return Ok(());
+        // As whoever opens the repository finds it: a store that has lied about an entry is found out before anything is deleted for it.
+        let shown = self.inner.load_log(Some(state.head)).await?;
+        let due: Vec<&Condemned> = shown.condemned.iter().filter(is_due).collect();
+        // No index comes with it; ours is right as long as nothing was taken out of use since.
+        let mut named = named_and_in_use(&shown);
+        if shown.withdrawn == state.withdrawn {
+            named.extend(named_and_in_use(&state));
         }
-        let named = named_and_in_use(&state);
         let mut deleted = Vec::new();
         for group in due {
             if let Some(name) = group.objects.iter().find(|name| named.contains(name)) {

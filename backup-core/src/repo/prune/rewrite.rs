@@ -54,6 +54,10 @@ impl Prune<'_, '_> {
         }
         out.add(&round.copies).await?;
         out.write().await?;
+        // They are all that will be known of what is in the packs: a store that lies about them must be found out now.
+        for written in &out.written {
+            self.inner.read_segment(written.named).await?;
+        }
         Ok((replaced, out.written))
     }
 }
