@@ -201,11 +201,17 @@ impl Inner {
 
     /// The same, wherever one index says.
     pub(super) async fn chunk_by(&self, index: &Index, class: Class, id: ChunkId) -> Result<Bytes> {
-        let mut failure = None;
-        for location in index.locate(&id) {
-            match self.chunk_at(class, id, location).await {
-                Ok(chunk) => return Ok(chunk),
-                Err(error) => failure = Some(error),
+        let mut failure: Option<Error> = None;
+        // Twice, if need be: perhaps only the download was bad.
+        for _ in 0..2 {
+            for location in index.locate(&id) {
+                match self.chunk_at(class, id, location).await {
+                    Ok(chunk) => return Ok(chunk),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if failure.as_ref().is_none_or(|error| error.kind() != ErrorKind::Corrupt) {
+                break;
             }
         }
         Err(failure.unwrap_or_else(|| {

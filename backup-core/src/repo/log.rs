@@ -317,6 +317,14 @@ impl Inner {
     }
 
     async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
+        match self.read_log_once(number).await {
+            // Perhaps only the download was bad.
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.read_log_once(number).await,
+            read => read,
+        }
+    }
+
+    async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         if number > limits::LOG_NUMBER_MAX {
             return Err(Error::limit("the log has more entries than the format allows"));
         }
@@ -367,6 +375,14 @@ impl Inner {
 
     /// Reads an object that the log names, and holds it against its length and hash there.
     pub(super) async fn read_named(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
+        match self.read_named_once(name, object).await {
+            // Perhaps only the download was bad.
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.read_named_once(name, object).await,
+            read => read,
+        }
+    }
+
+    async fn read_named_once(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
         let bytes = self.store.read(&name.key(), None).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(ErrorKind::Missing, "an object that the log names is gone")
                 .with_item(name.to_string()),

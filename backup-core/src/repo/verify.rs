@@ -185,7 +185,17 @@ impl Check<'_, '_, '_> {
             let (inner, index) = (Arc::clone(inner), state.index.clone());
             let chunks = chunks.get(&info.id).copied().unwrap_or_default();
             // Boxed, so that the whole check can move between threads.
-            async move { (info.id, check_pack(&inner, &index, info, chunks, level).await) }.boxed()
+            let check = async move {
+                let id = info.id;
+                match check_pack(&inner, &index, info.clone(), chunks, level).await {
+                    // Perhaps only the download was bad.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        (id, check_pack(&inner, &index, info, chunks, level).await)
+                    }
+                    checked => (id, checked),
+                }
+            };
+            check.boxed()
         };
         let mut checks = stream::iter(packs.into_iter().map(check)).buffer_unordered(CONCURRENCY);
         while let Some((id, result)) = checks.next().await {

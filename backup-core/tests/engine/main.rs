@@ -19,6 +19,7 @@ mod links;
 #[cfg(unix)]
 mod planned;
 mod prune;
+mod regressions;
 mod retain;
 mod roundtrip;
 mod scale;

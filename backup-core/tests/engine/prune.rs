@@ -9,16 +9,16 @@ use futures_executor::block_on;
 
 use super::*;
 
-fn ids(repo: &Repository) -> Vec<SnapshotId> {
+pub(super) fn ids(repo: &Repository) -> Vec<SnapshotId> {
     repo.snapshots().into_iter().map(|snapshot| snapshot.id).collect()
 }
 
 /// At once, and with every unused chunk.
-fn prune(repo: &Repository) -> PruneReport {
+pub(super) fn prune(repo: &Repository) -> PruneReport {
     block_on(repo.prune().grace(Duration::ZERO).unused_percent(0).run()).unwrap()
 }
 
-fn stored(store: &MemoryStore, prefix: &str) -> u64 {
+pub(super) fn stored(store: &MemoryStore, prefix: &str) -> u64 {
     let objects = store.objects();
     objects
         .iter()
@@ -27,7 +27,7 @@ fn stored(store: &MemoryStore, prefix: &str) -> u64 {
         .sum()
 }
 
-fn check_whole(store: &MemoryStore) -> Repository {
+pub(super) fn check_whole(store: &MemoryStore) -> Repository {
     let repo = open(store).unwrap();
     let report = block_on(repo.verify(VerifyLevel::EveryByte).run()).unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
@@ -35,29 +35,29 @@ fn check_whole(store: &MemoryStore) -> Repository {
 }
 
 /// Files of one snapshot.
-fn files_of(repo: &Repository, id: SnapshotId) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files_of(repo: &Repository, id: SnapshotId) -> Vec<(String, Vec<u8>)> {
     let sink = MemorySink::new();
     let report = block_on(repo.restore(id, &sink).run()).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     files(&sink)
 }
 
-const LEN: usize = 40_000;
+pub(super) const LEN: usize = 40_000;
 
 /// Ten files that do not compress.
-fn library() -> MemorySource {
+pub(super) fn library() -> MemorySource {
     let source = MemorySource::new("memory:library").with_concurrency(1);
     source.put_folder("root", None, "root");
     (0..10).for_each(|file| put(&source, file, file));
     source
 }
 
-fn put(source: &MemorySource, file: u64, seed: u64) {
+pub(super) fn put(source: &MemorySource, file: u64, seed: u64) {
     source.put_file(&format!("f{file}"), Some("root"), format!("f{file}"), noise(LEN, seed));
 }
 
 /// So many snapshots, each with another file changed.
-fn history(repo: &Repository, rounds: u64) -> MemorySource {
+pub(super) fn history(repo: &Repository, rounds: u64) -> MemorySource {
     let source = library();
     for round in 0..rounds {
         put(&source, round, 1_000 + round);
@@ -67,7 +67,7 @@ fn history(repo: &Repository, rounds: u64) -> MemorySource {
 }
 
 /// What another program does while ours is in the middle of something.
-fn meanwhile(work: impl FnOnce() + Send) {
+pub(super) fn meanwhile(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
 }
 
