@@ -32,7 +32,7 @@ impl AsRef<FrameSpan> for PackFrame {
 }
 
 /// One run: packs, their frames, and chunks in ascending order of ids.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) packs: Vec<PackInfo>,
     pub(crate) frames: Vec<PackFrame>,

@@ -161,8 +161,8 @@ impl Session {
         Ok(id)
     }
 
-    /// Stores a chunk that was not stored when the session began, unless the session has done so. Waits while the pipeline is full.
-    async fn put_new(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
+    /// Stores a chunk, unless the session has done so. Whether it was stored before is the caller's to know. Waits while the pipeline is full.
+    pub(super) async fn put_new(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
         if bytes.len() > limits::CHUNK_BYTES_MAX {
             return Err(Error::bug("a chunk exceeds the format's limit"));
         }
@@ -313,11 +313,6 @@ impl Session {
     /// Stores a chunk although the index may have it.
     pub(super) async fn put_again(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
         lock(&self.seen).remove(&id);
-        self.put_new(class, id, bytes).await
-    }
-
-    /// Stores a chunk although the index may have it, once.
-    pub(super) async fn put_unless_put(&self, class: Class, id: ChunkId, bytes: Bytes) -> Result<()> {
         self.put_new(class, id, bytes).await
     }
 

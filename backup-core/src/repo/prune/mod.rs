@@ -400,7 +400,7 @@ impl Prune<'_, '_> {
                 continue;
             }
             match self.inner.chunk_at(pack.class, id, location).await {
-                Ok(bytes) => session.put_unless_put(pack.class, id, bytes).await?,
+                Ok(bytes) => session.put_new(pack.class, id, bytes).await?,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
                     failed.insert(pack.id, error);
                 }
@@ -417,7 +417,7 @@ impl Prune<'_, '_> {
     /// Reads what was copied as a restore would, down to every chunk: where it came from is about to go.
     async fn read_back(&mut self, copies: &Segment) -> Result<()> {
         let mut index = Index::default();
-        let mut sorted = copies.without(|_| false);
+        let mut sorted = copies.clone();
         sorted.sort();
         index.add(Arc::new(Run::of_segment(ObjectId::from_bytes([0; ObjectId::LEN]), &sorted)?));
         for (info, _, chunks) in copies.by_pack() {
