@@ -3,14 +3,15 @@
 //!
 //! Each step runs in a process of its own. Memory is what the process has for itself (`RssAnon`), without the pages of mapped files, which the system
 //! takes back when it needs them. Fails if a goal of the project is missed: 2 bytes a chunk, 5 million look-ups of new chunks
-//! a second, a commit of 10,000 chunks within a second and a megabyte.
+//! a second, a commit of 10,000 chunks within a second and a megabyte, a prune that decides over all of it in 50 MB for each TiB.
 
 #![allow(clippy::print_stdout, reason = "a command line talks to its user")]
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use backup_core::testkit::{FaultyStore, imaginary};
 use backup_core::{Credential, DirectoryCache, Env, Options, Repository, store};
@@ -22,13 +23,15 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 const UNKNOWN: u64 = 1 << 40;
 const LOOKUPS: u64 = 5_000_000;
 const COMMITTED: u64 = 10_000;
+/// Imaginary chunks of 64 KiB in a TiB.
+const CHUNKS_OF_TIB: u64 = 1 << 24;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--step", step, store, cache, chunks] => run_step(step, store, cache, chunks.parse()?),
         [store, cache, chunks] => {
-            for step in ["fill", "first", "open", "lookups", "commit"] {
+            for step in ["fill", "first", "open", "lookups", "prune", "commit"] {
                 let words = ["--step", step, store, cache, chunks];
                 if !Command::new(std::env::current_exe()?).args(words).status()?.success() {
                     return Err(format!("step {step} failed").into());
@@ -94,6 +97,20 @@ fn run_step(step: &str, place: &str, cache: &str, chunks: u64) -> Result<()> {
                 check("5 million look-ups a second", rate >= goal)?;
             }
         }
+        "prune" => {
+            let peak = Peak::watch();
+            let started = Instant::now();
+            let report = block_on(repository.prune().dry_run().run())?;
+            let seconds = started.elapsed().as_secs_f64();
+            let (bytes, limit) = (peak.end(), chunks.div_ceil(CHUNKS_OF_TIB) * 50_000_000);
+            println!(
+                "prune: decided over {} packs in {seconds:.1} s, {} MB of memory",
+                report.packs,
+                bytes / 1_000_000
+            );
+            check("nothing is needed, so all of it goes", report.dead_packs == report.packs)?;
+            check("50 MB for each TiB", bytes < limit)?;
+        }
         _ => {
             let before = counted.counters();
             let started = Instant::now();
@@ -110,6 +127,31 @@ fn run_step(step: &str, place: &str, cache: &str, chunks: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The most memory that the process has for itself while this lives.
+struct Peak {
+    most: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Peak {
+    fn watch() -> Self {
+        let (most, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let peak = Self { most: Arc::clone(&most), ended: Arc::clone(&ended) };
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                most.fetch_max(status("RssAnon:").unwrap_or_default(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        peak
+    }
+
+    fn end(self) -> u64 {
+        self.ended.store(true, Ordering::Relaxed);
+        self.most.load(Ordering::Relaxed)
+    }
 }
 
 fn check(goal: &str, met: bool) -> Result<()> {

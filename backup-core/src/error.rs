@@ -256,6 +256,22 @@ impl From<std::io::Error> for Error {
     }
 }
 
+/// One thing that is wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The object, chunk, snapshot or item.
+    pub place: String,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

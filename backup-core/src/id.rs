@@ -97,6 +97,11 @@ id!(
     16
 );
 id!(
+    /// What a repository's signatures are checked with. No secret: whoever has it can scrub, and read nothing.
+    PublicKey,
+    32
+);
+id!(
     /// The BLAKE3 of a whole sealed object as it lies in the store.
     ObjectHash,
     32

@@ -72,10 +72,12 @@ mod limits;
 #[cfg(feature = "cache")]
 mod mapped;
 mod memory;
+mod parity;
 pub mod policy;
 mod progress;
 mod repo;
 mod retention;
+mod scrub;
 mod secret;
 mod sink;
 mod source;
@@ -90,11 +92,11 @@ mod tree;
 pub use cache::{CacheEntry, IndexCache};
 pub use crypto::KdfParams;
 pub use env::{Clock, Entropy, Env, InlineWorkers, Workers};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Finding, Result};
 #[cfg(all(feature = "folder", unix))]
 pub use folder::{FolderSink, FolderSource};
 pub use format::snapshot::{RecordedProblem, SnapshotState, SnapshotStats};
-pub use id::{ChunkId, ObjectHash, ObjectId, RepoId, SessionId, SnapshotId};
+pub use id::{ChunkId, ObjectHash, ObjectId, PublicKey, RepoId, SessionId, SnapshotId};
 pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
 #[cfg(feature = "cache")]
 pub use mapped::DirectoryCache;
@@ -102,11 +104,12 @@ pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, PruneReport,
-    PruneRun, Repository, RestoreReport, RestoreRun, Retained, SnapshotInfo, SnapshotSummary, Suspicion,
-    VerifyLevel, VerifyReport, VerifyRun,
+    BackupReport, BackupRun, Browser, Difference, Differences, Head, KeySlot, Listing, MirrorReport,
+    MirrorRun, Options, ParityReport, ParityRun, PruneReport, PruneRun, Repository, RestoreReport,
+    RestoreRun, Retained, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport, VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
+pub use scrub::{Damage, Repair, ScrubReport, ScrubRun, scrub};
 pub use secret::{Credential, Passphrase, Secret};
 pub use sink::{Action, BlockingPut, Conflict, Contents, Place, Placed, Placement, Sink};
 pub use source::{BlockingContent, Change, Content, Problem, Source};

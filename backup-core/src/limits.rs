@@ -47,6 +47,11 @@ pub(crate) const NODE_TARGET_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=
 /// Most key slots that are tried, and the largest one in bytes.
 pub(crate) const KEY_SLOTS_MAX: usize = 64;
 pub(crate) const KEY_SLOT_BYTES_MAX: usize = 65_536;
+/// Most objects that one set of parity protects, and most parity objects of a set.
+pub(crate) const PARITY_MEMBERS_MAX: usize = 255;
+pub(crate) const PARITY_OBJECTS_MAX: usize = 32;
+/// Longest head of a parity object, in bytes.
+pub(crate) const PARITY_HEAD_BYTES_MAX: usize = 128 << 20;
 /// Most levels of a tree.
 pub(crate) const TREE_LEVELS_MAX: usize = 24;
 /// Most levels of chunk lists above a stream's chunks.
@@ -95,6 +100,9 @@ mod tests {
             ("key slots tried", KEY_SLOTS_MAX as u64),
             ("key slot", KEY_SLOT_BYTES_MAX as u64),
             ("entries of a segment", SEGMENT_ENTRIES_MAX as u64),
+            ("objects that a set of parity protects", PARITY_MEMBERS_MAX as u64),
+            ("parity objects of a set", PARITY_OBJECTS_MAX as u64),
+            ("head of a parity object", PARITY_HEAD_BYTES_MAX as u64),
             ("levels of a tree", TREE_LEVELS_MAX as u64),
             ("depth of content", CHUNK_LIST_LEVELS_MAX as u64),
             ("log number", LOG_NUMBER_MAX),

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::wire::{Reader, Write};
+use crate::id::PublicKey;
 use crate::secret::Secret;
 
 /// What a sealed object may be read by. Packs of different classes never mix.
@@ -154,14 +155,24 @@ impl Keyring {
         Ok(self.signing_key()?.sign(&[domain, body].concat()).to_bytes())
     }
 
+    /// What tells the repository's signatures from others. No secret.
+    pub(crate) fn public_key(&self) -> Result<PublicKey> {
+        Ok(PublicKey::from_bytes(*self.key(LOG_VERIFY, 1)?.expose()))
+    }
+
     /// Whether the repository's log key signed this.
     pub(crate) fn verify(&self, domain: &[u8], body: &[u8], signature: &[u8; 64]) -> Result<bool> {
-        let key = VerifyingKey::from_bytes(self.key(LOG_VERIFY, 1)?.expose())
-            .map_err(|error| Error::corrupt("log verification key is not a point").with_source(error))?;
-        Ok(key.verify_strict(&[domain, body].concat(), &Signature::from_bytes(signature)).is_ok())
+        is_signed(&self.public_key()?, domain, body, signature)
     }
 
     fn signing_key(&self) -> Result<SigningKey> {
         Ok(SigningKey::from_bytes(self.key(LOG_SIGN, 1)?.expose()))
     }
+}
+
+/// Whether the repository that this key belongs to signed this.
+pub(crate) fn is_signed(key: &PublicKey, domain: &[u8], body: &[u8], signature: &[u8; 64]) -> Result<bool> {
+    let key = VerifyingKey::from_bytes(key.as_bytes())
+        .map_err(|error| Error::corrupt("log verification key is not a point").with_source(error))?;
+    Ok(key.verify_strict(&[domain, body].concat(), &Signature::from_bytes(signature)).is_ok())
 }

@@ -4,9 +4,10 @@ mod keyring;
 mod object;
 mod slot;
 
-pub(crate) use keyring::{Class, Keyring};
+pub(crate) use keyring::{Class, Keyring, is_signed};
 pub(crate) use object::{
-    HEADER_LEN, Header, ObjectKind, ObjectName, ObjectSealer, OpenedObject, SessionKeys, TAG_LEN,
+    HEADER_LEN, Header, MAGIC, ObjectKind, ObjectName, ObjectSealer, OpenedObject, SessionKeys, TAG_LEN,
+    VERSION, check_magic_and_version,
 };
 pub use slot::KdfParams;
 pub(crate) use slot::{open_slot, seal_slot};

@@ -26,6 +26,7 @@ pub(crate) enum ObjectKind {
     Snapshot = 4,
     Log = 5,
     Checkpoint = 6,
+    Parity = 7,
 }
 
 impl ObjectKind {
@@ -43,6 +44,8 @@ pub(crate) enum ObjectName {
     Snapshot(ObjectId),
     Log(u64),
     Checkpoint(u64),
+    /// A set of parity and a number in it.
+    Parity(ObjectId, u8),
 }
 
 impl ObjectName {
@@ -58,6 +61,7 @@ impl ObjectName {
             Self::Snapshot(_) => ObjectKind::Snapshot,
             Self::Log(_) => ObjectKind::Log,
             Self::Checkpoint(_) => ObjectKind::Checkpoint,
+            Self::Parity(..) => ObjectKind::Parity,
         }
     }
 }
@@ -73,6 +77,7 @@ impl fmt::Display for ObjectName {
             Self::Snapshot(id) => write!(f, "snapshot/{id}"),
             Self::Log(number) => write!(f, "log/{number:016x}"),
             Self::Checkpoint(number) => write!(f, "checkpoint/{number:016x}"),
+            Self::Parity(set, number) => write!(f, "parity/{set}/{number:02x}"),
         }
     }
 }

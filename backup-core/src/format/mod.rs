@@ -2,6 +2,7 @@
 
 pub(crate) mod log;
 pub(crate) mod pack;
+pub(crate) mod parity;
 pub(crate) mod record;
 pub(crate) mod segment;
 pub(crate) mod snapshot;

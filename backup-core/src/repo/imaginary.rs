@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Repository;
 use super::session::Session;
-use crate::crypto::{HEADER_LEN, Header};
+use crate::crypto::{Class, HEADER_LEN, Header, ObjectName};
 use crate::error::Result;
 use crate::format::pack::{ChunkSpan, FrameSpan};
 use crate::format::segment::{PackInfo, Segment};
@@ -30,7 +30,10 @@ impl Repository {
         while next < numbers.end {
             let end = numbers.end.min(next + per_commit);
             let session = Session::begin(Arc::clone(&self.inner))?;
-            session.add_stored(segment(next..end));
+            // Only what is sealed tells one pack's header from another's.
+            let name = ObjectName::Pack(ObjectId::from_bytes([0; ObjectId::LEN]));
+            let header = *session.keys.begin(&self.inner.env, name, Class::Data)?.header();
+            session.add_stored(segment(next..end, header));
             session.commit_stored(None).await?;
             next = end;
         }
@@ -44,7 +47,7 @@ impl Repository {
     }
 }
 
-fn segment(numbers: Range<u64>) -> Segment {
+fn segment(numbers: Range<u64>, header: Header) -> Segment {
     let mut segment = Segment::default();
     let mut next = numbers.start;
     while next < numbers.end {
@@ -70,7 +73,7 @@ fn segment(numbers: Range<u64>) -> Segment {
             id: ObjectId::from_bytes(pack),
             len: 16 << 20,
             hash: ObjectHash::from_bytes([0; 32]),
-            header: Header([0; HEADER_LEN]),
+            header,
         };
         next += chunks.len() as u64;
         segment.add(info, &frames, &chunks);

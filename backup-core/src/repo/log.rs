@@ -356,18 +356,13 @@ impl Inner {
     }
 
     /// Numbers of the objects that a listing shows below `log` or `checkpoint`, ascending. Foreign names are ignored.
-    async fn listed_numbers(&self, prefix: &str) -> Result<Vec<u64>> {
+    pub(super) async fn listed_numbers(&self, prefix: &str) -> Result<Vec<u64>> {
         let prefix = Key::known(prefix.to_owned());
         let mut numbers = Vec::new();
         let mut entries = self.store.list(&prefix);
         while let Some(entry) = entries.next().await {
             let entry = entry?;
-            let name =
-                entry.key.as_str().strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            let digits = |name: &&str| {
-                name.len() == 16 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            };
-            numbers.extend(name.filter(digits).and_then(|name| u64::from_str_radix(name, 16).ok()));
+            numbers.extend(number_of(&entry.key));
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -463,6 +458,14 @@ impl Inner {
             state.checkpoint = number;
         }
     }
+}
+
+/// The number of a log entry or checkpoint; none for a name of another kind.
+pub(super) fn number_of(key: &Key) -> Option<u64> {
+    let (_, digits) =
+        key.as_str().split_once('/').filter(|(kind, _)| matches!(*kind, "log" | "checkpoint"))?;
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16 && digits.bytes().all(is_digit))
 }
 
 /// Creates an object; recognises a success whose reply was lost.

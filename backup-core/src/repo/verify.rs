@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use super::{Inner, Repository, content};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id, object_hash};
 use crate::dedup::{Index, Location};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Finding, Result};
 use crate::format::pack::{open_frame, read_directory};
 use crate::format::record::{Record, name_key};
 use crate::format::segment::PackInfo;
@@ -60,22 +60,6 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// All that is wrong. Empty: the repository is sound.
     pub findings: Vec<Finding>,
-}
-
-/// One thing that is wrong.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Finding {
-    /// The object, chunk, snapshot or item.
-    pub place: String,
-    /// What is wrong with it.
-    pub error: Error,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.error)
-    }
 }
 
 impl VerifyReport {

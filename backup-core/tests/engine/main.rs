@@ -15,7 +15,11 @@ mod crash;
 mod hostile;
 mod incremental;
 mod interleaved;
+mod keys;
 mod links;
+mod mirror;
+mod objects;
+mod parity;
 #[cfg(unix)]
 mod planned;
 mod prune;

@@ -21,10 +21,10 @@ use super::log::State;
 use super::session::Session;
 use super::stored::{Listed, is_past};
 use super::verify::{VerifyLevel, check_pack};
-use super::{Finding, Inner, Repository};
+use super::{Inner, Repository};
 use crate::crypto::{Class, ObjectName, OpenedObject};
 use crate::dedup::{Index, Mark, Marks, Run};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Finding, Result};
 use crate::format::log::{Condemned, Event, SnapshotRef};
 use crate::format::segment::Segment;
 use crate::format::snapshot::{Snapshot, SnapshotState};
@@ -504,6 +504,8 @@ impl Prune<'_, '_> {
         if shown.withdrawn == state.withdrawn {
             named.extend(named_and_in_use(&state));
         }
+        let doomed = due.iter().flat_map(|group| &group.objects).map(|name| name.key()).collect();
+        self.inner.drop_parity(&doomed).await?;
         let mut deleted = Vec::new();
         for group in due {
             if let Some(name) = group.objects.iter().find(|name| named.contains(name)) {
