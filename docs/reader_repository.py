@@ -19,8 +19,8 @@ import nacl.signing
 from reader_sealed import (
     CHECKPOINT, DATA, HEADER, LOG, MAX_ATTRIBUTES, MAX_CHUNK, MAX_COLLECTION, MAX_COLLECTION_KIND, MAX_CURSOR,
     MAX_DEPTH, MAX_DETAILS, MAX_ENTRIES, MAX_FRAME, MAX_ID, MAX_LABEL, MAX_LEVELS, MAX_NAME, MAX_NESTING,
-    MAX_NUMBER, MAX_OBJECT, MAX_PACK, MAX_PROBLEM_TEXT, MAX_RECORD, MAX_SLOTS, MAX_STREAM_NAME, MAX_STREAMS,
-    MAX_TAG, META, PACK, PURPOSE_ID, PURPOSE_VERIFY, SEGMENT, SNAPSHOT, TREE, Cursor, Damaged, H, KH, Keyring,
+    MAX_NUMBER, MAX_OBJECT, MAX_PACK, MAX_PERIOD, MAX_PROBLEM_TEXT, MAX_RECORD, MAX_SLOTS, MAX_STREAM_NAME,
+    MAX_STREAMS, MAX_TAG, META, PACK, PURPOSE_ID, PURPOSE_VERIFY, SEGMENT, SNAPSHOT, TREE, Cursor, Damaged, H, KH, Keyring,
     Missing, NotARepository, ReaderError, RolledBack, Secret, Store, Time, TooNew, WrongKey, decode, object_key,
     open_envelope, open_part, open_slot, pack_name, require)
 
@@ -158,6 +158,8 @@ class LogState:
     segments: list[SegmentRef]
     held: list[bytes] = field(default_factory=list)  # ids, ascending
     condemned: list[tuple[int, Time, list[tuple[int, bytes]]]] = field(default_factory=list)
+    period: int = 0  # seconds
+    locked: Optional[Time] = None  # until when everything in use is, at least
     sessions: dict[bytes, bytes] = field(default_factory=dict, compare=False)  # of snapshots; checkpoints have none
 
     def withdraw(self, time: Time, objects: list[tuple[int, bytes]]) -> None:
@@ -188,11 +190,22 @@ class LogState:
         elif kind == 4:
             deleted = {cursor.u64() for _ in range(cursor.u32())}
             self.condemned = [group for group in self.condemned if group[0] not in deleted]
+        elif kind == 6:
+            self.period, self.locked = parse_period(cursor), None
+        elif kind == 7:
+            until = cursor.time()
+            self.locked = max(self.locked or until, until)
         else:
             hold = cursor.u8()
             require(hold in (0, 1), f"{cursor.what}: neither holds nor releases")
             ids = {cursor.take(16) for _ in range(cursor.u32())}
             self.held = sorted(set(self.held) | ids if hold else set(self.held) - ids)
+
+
+def parse_period(cursor: Cursor) -> int:
+    period = cursor.u64()
+    require(period <= MAX_PERIOD, f"{cursor.what}: locks for too long")
+    return period
 
 
 def parse_objects(cursor: Cursor) -> list[tuple[int, bytes]]:
@@ -487,7 +500,7 @@ class Repository:
         require(hmac.compare_digest(cursor.take(32), previous), f"{name}: does not follow the entry before")
         time, kind, payload = cursor.time(), cursor.u16(), cursor.bytes32()
         cursor.end()
-        if kind > 5:
+        if kind > 7:
             raise TooNew(f"{name}: entry of type {kind}")
         require((kind == 0) == (number == 0), f"{name}: type {kind} at number {number}")
         if state is None:
@@ -513,6 +526,10 @@ class Repository:
         state.held = [cursor.take(16) for _ in range(cursor.u32())]
         groups = range(cursor.u32())
         state.condemned = [(cursor.u64(), cursor.time(), parse_objects(cursor)) for _ in groups]
+        state.period = parse_period(cursor)
+        known = cursor.u8()
+        require(known in (0, 1), f"{name}: neither knows of locks nor knows of none")
+        state.locked = cursor.time() if known else None
         cursor.end()
         return state
 

@@ -131,6 +131,8 @@ def describe(repository: Repository) -> Iterator[str]:
     log = repository.log
     yield f"repository {repository.keyring.repository.hex()}"
     yield f"head {log.number}:{log.head.hex()}"
+    if log.period:
+        yield f"locks {log.period} {show_time(log.locked) if log.locked else '-'}"
     for ref in log.snapshots:
         if STATES[ref.state] == "checkpoint":
             continue

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// Tells the time. Used for labels only: no decision about safety depends on it.
+/// Tells the time. No decision about what may go depends on it. Where a [policy of locks](crate::Repository::protect) is in force, locks are computed
+/// from it, and it is held against the store's clock.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;

@@ -46,6 +46,8 @@ pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1_000_000;
 pub(crate) const NODE_TARGET_BYTES: std::ops::RangeInclusive<u32> = (4 << 10)..=(256 << 10);
 /// Most key slots that are tried, and the largest one in bytes.
 pub(crate) const KEY_SLOTS_MAX: usize = 64;
+/// A lock ahead of a hundred years is a slip of the hand, and nobody can take it back.
+pub(crate) const LOCK_SECONDS_MAX: u64 = 36_500 * 24 * 60 * 60;
 pub(crate) const KEY_SLOT_BYTES_MAX: usize = 65_536;
 /// Most objects that one set of parity protects, and most parity objects of a set.
 pub(crate) const PARITY_MEMBERS_MAX: usize = 255;
@@ -106,6 +108,7 @@ mod tests {
             ("levels of a tree", TREE_LEVELS_MAX as u64),
             ("depth of content", CHUNK_LIST_LEVELS_MAX as u64),
             ("log number", LOG_NUMBER_MAX),
+            ("period of a lock", LOCK_SECONDS_MAX),
         ];
         for (name, value) in rows {
             assert_eq!(stated(name), value.to_string(), "{name}");

@@ -13,6 +13,9 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// Later than any other.
+    pub(crate) const MAX: Self = Self { seconds: i64::MAX, nanos: 999_999_999 };
+
     /// `seconds` since the epoch plus `nanos`; nanoseconds past a second are cut to 999,999,999.
     #[must_use]
     pub const fn new(seconds: i64, nanos: u32) -> Self {
@@ -29,6 +32,20 @@ impl Timestamp {
     #[must_use]
     pub const fn nanos(self) -> u32 {
         self.nanos
+    }
+
+    /// So much later.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        let nanos = self.nanos + wait.subsec_nanos();
+        let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
+        let seconds = self.seconds.saturating_add(seconds).saturating_add(i64::from(nanos / 1_000_000_000));
+        Self { seconds, nanos: nanos % 1_000_000_000 }
+    }
+
+    /// The whole seconds from `earlier` to this time, none if it is the later one.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        let seconds = self.seconds.saturating_sub(earlier.seconds);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
     /// Milliseconds since the epoch, for measuring how long ago something was.

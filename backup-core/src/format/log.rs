@@ -1,5 +1,7 @@
 //! Log entries and checkpoints (`docs/format.md` 6.1 and 6.2).
 
+use std::time::Duration;
+
 use super::snapshot::{SnapshotState, read_collection, write_collection};
 use super::wire::{Reader, Write};
 use crate::chunk::ChunkSizes;
@@ -18,6 +20,8 @@ const REMOVE: u16 = 2;
 const CONDEMN: u16 = 3;
 const DELETE: u16 = 4;
 const HOLD: u16 = 5;
+const PROTECT: u16 = 6;
+const EXTENDED: u16 = 7;
 /// Flag of a snapshot reference.
 const SUSPICIOUS: u8 = 1;
 const SIGNATURE_LEN: usize = 64;
@@ -169,6 +173,10 @@ pub(crate) enum Event {
         held: bool,
         snapshots: Vec<SnapshotId>,
     },
+    /// How many seconds ahead everything is to be locked from here on; 0 for not at all.
+    Protect(u64),
+    /// Until when everything in use is locked at least.
+    Extended(Timestamp),
 }
 
 /// Objects that one entry has taken out of use, until they are deleted.
@@ -245,6 +253,29 @@ fn read_segments(r: &mut Reader<'_>) -> Result<Vec<SegmentRef>> {
     (0..count).map(|_| SegmentRef::read(r)).collect()
 }
 
+fn read_seconds(r: &mut Reader<'_>) -> Result<u64> {
+    match r.u64()? {
+        seconds if seconds <= limits::LOCK_SECONDS_MAX => Ok(seconds),
+        _ => Err(r.damage("locks for longer than the format allows")),
+    }
+}
+
+/// How long everything is to be locked ahead, and what is known of the locks that there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Locks {
+    /// 0 without a policy.
+    pub(crate) seconds: u64,
+    /// Everything in use is locked at least until then; none before it was found out under this policy.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Locks {
+    /// The policy's period, if there is one.
+    pub(crate) fn period(&self) -> Option<Duration> {
+        (self.seconds > 0).then(|| Duration::from_secs(self.seconds))
+    }
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogEntry {
@@ -292,6 +323,14 @@ impl LogEntry {
                 write_ids(&mut payload, snapshots);
                 HOLD
             }
+            Event::Protect(seconds) => {
+                payload.u64(*seconds);
+                PROTECT
+            }
+            Event::Extended(until) => {
+                payload.time(*until);
+                EXTENDED
+            }
         };
         let mut raw = Vec::with_capacity(payload.len() + 128);
         raw.u64(self.number);
@@ -334,6 +373,8 @@ impl LogEntry {
                 };
                 Event::Hold { held, snapshots: read_ids(&mut p)? }
             }
+            PROTECT => Event::Protect(read_seconds(&mut p)?),
+            EXTENDED => Event::Extended(p.time()?),
             newer => {
                 let message = format!("log entry type {newer} is not known to this version");
                 return Err(Error::new(ErrorKind::NewerFormat, message));
@@ -356,6 +397,7 @@ pub(crate) struct Checkpoint {
     /// Ascending.
     pub(crate) held: Vec<SnapshotId>,
     pub(crate) condemned: Vec<Condemned>,
+    pub(crate) locks: Locks,
 }
 
 impl Checkpoint {
@@ -370,6 +412,11 @@ impl Checkpoint {
         write_ids(&mut raw, &self.held);
         raw.len32(self.condemned.len());
         self.condemned.iter().try_for_each(|group| group.write(&mut raw))?;
+        raw.u64(self.locks.seconds);
+        raw.u8(u8::from(self.locks.until.is_some()));
+        if let Some(until) = self.locks.until {
+            raw.time(until);
+        }
         sign(ring, CHECKPOINT_DOMAIN, raw)
     }
 
@@ -384,8 +431,15 @@ impl Checkpoint {
         let held = read_ids(&mut r)?;
         let count = r.count32(NAMED_LEN)?;
         let condemned = (0..count).map(|_| Condemned::read(&mut r)).collect::<Result<_>>()?;
+        let seconds = read_seconds(&mut r)?;
+        let until = match r.u8()? {
+            0 => None,
+            1 => Some(r.time()?),
+            _ => return Err(r.damage("neither has a lock nor lacks one")),
+        };
         r.finish()?;
-        Ok(Self { number, head, config, snapshots, segments, held, condemned })
+        let locks = Locks { seconds, until };
+        Ok(Self { number, head, config, snapshots, segments, held, condemned, locks })
     }
 }
 

@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::locks::lock_in_time;
 use super::log::State;
+use super::pipeline::Packs;
 use super::session::{Session, lock};
 use crate::crypto::{Class, ObjectName};
 use crate::dedup::{Index, Run};
@@ -17,12 +19,15 @@ use crate::format::segment::Segment;
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, ObjectId};
 use crate::limits;
+use crate::time::Timestamp;
 
 /// A segment that is in the store and waits for its log entry.
 pub(super) struct Written {
     segment: Segment,
     pub(super) named: SegmentRef,
     pub(super) run: Arc<Run>,
+    /// Until when it and the packs that it names are locked at least, as far as the session has stored them.
+    locked: Option<Timestamp>,
 }
 
 impl Session {
@@ -39,14 +44,15 @@ impl Session {
     ) -> Result<Option<SnapshotRef>> {
         let mut written = Vec::new();
         self.write_segments(self.take_stored(), &mut written).await?;
-        let snapshot = match snapshot {
+        let mut snapshot = match snapshot {
             Some((mut snapshot, suspicious)) => {
                 snapshot.stats.bytes_stored = self.bytes_stored();
                 let id = snapshot.id.into();
-                let object = self.put_object(ObjectName::Snapshot(id), id, &snapshot.encode()?).await?;
+                let (object, locked) =
+                    self.put_object(ObjectName::Snapshot(id), id, &snapshot.encode()?).await?;
                 let (collection, created, state) =
                     (snapshot.collection.clone(), snapshot.created, snapshot.state);
-                Some((snapshot, SnapshotRef { object, collection, created, state, suspicious }))
+                Some((snapshot, SnapshotRef { object, collection, created, state, suspicious }, locked))
             }
             None => None,
         };
@@ -55,23 +61,39 @@ impl Session {
         loop {
             if state.withdrawn > checked {
                 checked = state.withdrawn;
-                self.replace_gone(&state, &mut written, snapshot.as_ref().map(|(snapshot, _)| snapshot))
-                    .await?;
+                let snapshot = snapshot.as_ref().map(|(snapshot, ..)| snapshot);
+                self.replace_gone(&state, &mut written, snapshot).await?;
             }
             if written.is_empty() && snapshot.is_none() {
                 return Ok(None);
             }
+            self.lock_written(&state, &mut written).await?;
+            if let Some((_, named, locked)) = &mut snapshot {
+                let name = ObjectName::Snapshot(named.object.id);
+                *locked = lock_in_time(&self.inner, state.locks, *locked, [name].into_iter()).await?;
+            }
             let event = Event::Commit {
                 session: self.id(),
-                snapshots: snapshot.iter().map(|(_, named)| named.clone()).collect(),
+                snapshots: snapshot.iter().map(|(_, named, _)| named.clone()).collect(),
                 segments: written.iter().map(|written| written.named).collect(),
             };
             let runs: Vec<_> = written.iter().map(|written| Arc::clone(&written.run)).collect();
             if self.inner.append(&self.keys, &mut state, event, &runs).await? {
                 lock(&self.own).extend(runs);
-                return Ok(snapshot.map(|(_, named)| named));
+                return Ok(snapshot.map(|(_, named, _)| named));
             }
         }
+    }
+
+    /// Locks segments and the packs that they name for as long as an entry that adds them promises. Nothing to do unless they were stored
+    /// long ago, or before there was a policy.
+    pub(super) async fn lock_written(&self, state: &State, written: &mut [Written]) -> Result<()> {
+        for Written { segment, named, locked, .. } in written {
+            let packs = segment.packs.iter().map(|pack| ObjectName::Pack(pack.id));
+            let names = packs.chain([ObjectName::Segment(named.object.id)]);
+            *locked = lock_in_time(&self.inner, state.locks, *locked, names).await?;
+        }
+        Ok(())
     }
 
     /// Stores again what a commit relies on and the log has taken out of use since the session began.
@@ -94,7 +116,8 @@ impl Session {
             if is_whole {
                 written.push(old);
             } else {
-                self.write_segments(old.segment.without(is_gone), written).await?;
+                let packs = Packs { segment: old.segment.without(is_gone), locked: old.locked };
+                self.write_segments(packs, written).await?;
             }
         }
         let Some(snapshot) = snapshot else { return Ok(()) };
@@ -145,15 +168,16 @@ impl Session {
     }
 
     /// Stores what was collected as segments, none of them longer than the format allows.
-    pub(super) async fn write_segments(&self, segment: Segment, written: &mut Vec<Written>) -> Result<()> {
-        for mut segment in segment.split(limits::SEGMENT_ENTRIES_MAX) {
+    pub(super) async fn write_segments(&self, packs: Packs, written: &mut Vec<Written>) -> Result<()> {
+        for mut segment in packs.segment.split(limits::SEGMENT_ENTRIES_MAX) {
             segment.sort();
             let id = ObjectId::from_bytes(self.inner.env.random()?);
-            let object = self.put_object(ObjectName::Segment(id), id, &segment.encode()).await?;
+            let (object, locked) = self.put_object(ObjectName::Segment(id), id, &segment.encode()).await?;
+            let locked = locked.min(packs.locked);
             let entries =
                 u32::try_from(segment.chunks.len()).map_err(|_| Error::bug("a segment is too long"))?;
             let run = Arc::new(Run::of_segment(id, &segment)?);
-            written.push(Written { segment, named: SegmentRef { object, entries }, run });
+            written.push(Written { segment, named: SegmentRef { object, entries }, run, locked });
         }
         Ok(())
     }

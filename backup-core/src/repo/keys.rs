@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{Repository, log};
+use super::Repository;
 use crate::crypto::{KdfParams, ObjectName, open_slot, seal_slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ObjectId;
@@ -47,12 +47,13 @@ impl Repository {
     /// `LimitExceeded` with 64 slots, or what the store reports.
     pub async fn add_key(&self, credential: &Credential, kdf: KdfParams) -> Result<ObjectId> {
         let inner = &self.inner;
+        inner.check_writable().await?;
         if self.keys().await?.len() >= crate::limits::KEY_SLOTS_MAX {
             return Err(Error::limit("a repository has at most 64 key slots"));
         }
         let id = ObjectId::from_bytes(inner.env.random()?);
         let bytes = Bytes::from(seal_slot(&inner.env, inner.id, id, &inner.ring, credential, kdf)?);
-        log::create(&*inner.store, ObjectName::KeySlot(id), bytes.clone()).await?;
+        inner.create(ObjectName::KeySlot(id), bytes).await?;
         // It is about to be relied on, perhaps as the only one.
         let name = ObjectName::KeySlot(id);
         let opened = open_slot(id, &inner.store.read(&name.key(), None).await?, credential)?;
@@ -67,6 +68,7 @@ impl Repository {
     /// # Errors
     /// `NotFound` if there is no such slot; `InvalidArgument` if it is the last one; `PermissionDenied` where the store protects it.
     pub async fn remove_key(&self, id: ObjectId) -> Result<()> {
+        self.inner.check_writable().await?;
         let key = ObjectName::KeySlot(id).key();
         let prefix = Key::known("keys".to_owned());
         let slots: Vec<Key> = self.inner.store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;

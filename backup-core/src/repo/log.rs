@@ -12,12 +12,12 @@ use crate::crypto::{Class, ObjectKind, ObjectName, SessionKeys, object_hash};
 use crate::dedup::{Index, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{
-    Checkpoint, Condemned, Event, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef,
+    Checkpoint, Condemned, Event, Locks, LogEntry, ObjectRef, RepoConfig, SegmentRef, SnapshotRef,
 };
 use crate::format::{open_object, seal_object};
 use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
 use crate::limits;
-use crate::store::{Created, Key, Store};
+use crate::store::{Created, Immutable, Key, Store};
 use crate::time::Timestamp;
 
 /// A checkpoint is written after this many entries, so that opening reads a bounded part of the log.
@@ -55,13 +55,14 @@ pub(crate) struct State {
     pub(crate) held: Vec<SnapshotId>,
     /// What has been taken out of use and not been deleted yet.
     pub(crate) condemned: Vec<Condemned>,
+    pub(crate) locks: Locks,
     /// Number of the newest entry that took something out of use: what a session has found before it may be gone.
     pub(crate) withdrawn: u64,
     /// All that was taken out of use since this program began to follow the log, deleted or not.
     pub(crate) gone: Arc<HashSet<ObjectName>>,
     pub(crate) index: Index,
     /// Number of the newest checkpoint object that is known.
-    checkpoint: u64,
+    pub(super) checkpoint: u64,
 }
 
 impl State {
@@ -74,6 +75,7 @@ impl State {
             segments: Vec::new(),
             held: Vec::new(),
             condemned: Vec::new(),
+            locks: Locks::default(),
             withdrawn: 0,
             gone: Arc::default(),
             index: Index::default(),
@@ -87,6 +89,14 @@ impl State {
 
     pub(super) fn is_held(&self, snapshot: SnapshotId) -> bool {
         self.held.binary_search(&snapshot).is_ok()
+    }
+
+    /// All that the log names and has not taken out of use, as far as the index is loaded.
+    pub(super) fn named_and_in_use(&self) -> HashSet<ObjectName> {
+        let packs = self.index.packs().filter_map(Result::ok).map(|pack| ObjectName::Pack(pack.id));
+        let segments = self.segments.iter().map(|segment| ObjectName::Segment(segment.object.id));
+        let snapshots = self.snapshots.iter().map(|named| ObjectName::Snapshot(named.object.id));
+        packs.chain(segments).chain(snapshots).collect()
     }
 
     /// Takes over what an entry says, all but the index.
@@ -121,6 +131,9 @@ impl State {
                     self.held.dedup();
                 }
             }
+            // What was true of the locks may not be what the new policy asks of them.
+            Event::Protect(seconds) => self.locks = Locks { seconds, until: None },
+            Event::Extended(until) => self.locks.until = self.locks.until.max(Some(until)),
         }
         self.head = Head { number, hash };
         Ok(())
@@ -163,6 +176,7 @@ impl Inner {
                         segments: checkpoint.segments,
                         held: checkpoint.held,
                         condemned: checkpoint.condemned,
+                        locks: checkpoint.locks,
                         checkpoint: number,
                         ..State::empty()
                     });
@@ -286,7 +300,8 @@ impl Inner {
                         && checkpoint.snapshots == state.snapshots
                         && checkpoint.segments == state.segments
                         && checkpoint.held == state.held
-                        && checkpoint.condemned == state.condemned;
+                        && checkpoint.condemned == state.condemned
+                        && checkpoint.locks == state.locks;
                     if same { Ok(()) } else { Err(differs()) }
                 });
                 wrong.extend(found.err().map(|error| (ObjectName::Checkpoint(number), error)));
@@ -402,10 +417,15 @@ impl Inner {
     ) -> Result<bool> {
         let number = state.head.number + 1;
         let name = ObjectName::Log(number);
+        // The entry that sets a policy is locked by it.
+        let locks = match &event {
+            Event::Protect(seconds) => Locks { seconds: *seconds, until: None },
+            _ => state.locks,
+        };
         let entry = LogEntry { number, previous: state.head.hash, time: self.env.now(), event };
         let sealer = keys.begin(&self.env, name, Class::Meta)?;
         let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&self.ring)?)?);
-        if create(&*self.store, name, bytes.clone()).await? == Created::AlreadyPresent {
+        if self.create_under(locks, name, bytes.clone()).await?.0 == Created::AlreadyPresent {
             *state = self.advance(state.clone()).await?;
             return Ok(false);
         }
@@ -447,13 +467,14 @@ impl Inner {
             segments: state.segments.clone(),
             held: state.held.clone(),
             condemned: state.condemned.clone(),
+            locks: state.locks,
         };
         let name = ObjectName::Checkpoint(number);
         let bytes = checkpoint
             .encode(&self.ring)
             .and_then(|raw| seal_object(&keys.begin(&self.env, name, Class::Meta)?, &raw));
         if let Ok(bytes) = bytes
-            && self.store.create(&name.key(), bytes.into()).await.is_ok()
+            && self.create_under(state.locks, name, bytes.into()).await.is_ok()
         {
             state.checkpoint = number;
         }
@@ -468,11 +489,19 @@ pub(super) fn number_of(key: &Key) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16 && digits.bytes().all(is_digit))
 }
 
-/// Creates an object; recognises a success whose reply was lost.
-pub(super) async fn create(store: &dyn Store, name: ObjectName, bytes: Bytes) -> Result<Created> {
+/// Creates an object, locked until then if a time is given; recognises a success whose reply was lost.
+pub(super) async fn create(
+    store: &dyn Store,
+    name: ObjectName,
+    bytes: Bytes,
+    locked: Option<(&dyn Immutable, Timestamp)>,
+) -> Result<Created> {
     let key = name.key();
-    let first = store.create(&key, bytes.clone()).await;
-    let unsure = match first {
+    let attempt = || match locked {
+        Some((store, until)) => store.create_locked(&key, bytes.clone(), until),
+        None => store.create(&key, bytes.clone()),
+    };
+    let unsure = match attempt().await {
         Ok(Created::New) => return Ok(Created::New),
         // Perhaps a retry below us met the object that its own first attempt had made.
         Ok(Created::AlreadyPresent) => None,
@@ -493,7 +522,7 @@ pub(super) async fn create(store: &dyn Store, name: ObjectName, bytes: Bytes) ->
             Err(Error::corrupt("the store holds other bytes than were written").with_item(name.to_string()))
         }
         // It did not arrive: once more, and then the caller has to know.
-        (Err(error), Some(_)) if error.kind() == ErrorKind::NotFound => store.create(&key, bytes).await,
+        (Err(error), Some(_)) if error.kind() == ErrorKind::NotFound => attempt().await,
         (Err(_), Some(first)) => Err(first),
         (Err(error), None) => Err(error),
     }

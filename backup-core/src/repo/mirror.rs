@@ -343,7 +343,7 @@ async fn copy_one(
     };
     let len = bytes.len() as u64;
     if size.is_none() {
-        return match log::create(to, name, bytes).await? {
+        return match log::create(to, name, bytes, None).await? {
             crate::store::Created::New => Ok(Outcome::Copied(len)),
             crate::store::Created::AlreadyPresent => {
                 Ok(Outcome::Failed(Error::corrupt("the other store has another object of this name")))

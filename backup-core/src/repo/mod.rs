@@ -8,12 +8,14 @@ mod chunks;
 mod commit;
 mod content;
 mod difference;
+mod extend;
 mod frames;
 #[cfg(feature = "testkit")]
 pub(crate) mod imaginary;
 mod index;
 mod ingest;
 mod keys;
+mod locks;
 mod log;
 mod mirror;
 mod parity;
@@ -53,12 +55,13 @@ use crate::item::Collection;
 use crate::limits;
 use crate::secret::Credential;
 use crate::source::Source;
-use crate::store::{Created, Key, Store};
+use crate::store::{Created, Key, Store, as_of};
 use crate::time::Timestamp;
 
 pub use backup::{BackupReport, BackupRun};
 pub use browse::{Browser, Listing};
 pub use difference::{Difference, Differences};
+pub use extend::{ExtendReport, ExtendRun};
 pub use keys::KeySlot;
 pub use log::Head;
 pub use mirror::{MirrorReport, MirrorRun};
@@ -71,6 +74,7 @@ pub use verify::{VerifyLevel, VerifyReport, VerifyRun};
 
 use chunks::Caches;
 use index::Cache;
+use locks::Proved;
 use log::State;
 
 /// An open repository. Clones share it; all methods may be called at the same time.
@@ -91,6 +95,9 @@ struct Inner {
     caches: Arc<Caches>,
     cache: Option<Cache>,
     bytes_read: AtomicU64,
+    proved: Proved,
+    /// Open as of an earlier time.
+    read_only: bool,
 }
 
 /// How to create or open a repository, beyond where and with which key.
@@ -104,6 +111,9 @@ pub struct Options {
     /// Where the index is kept for the next opening, which then reads only what others have committed since; `DirectoryCache`
     /// (feature `cache`) keeps it in files. Without one the whole index is read at every opening and held in memory, 47 bytes a chunk.
     pub index_cache: Option<Arc<dyn IndexCache>>,
+    /// Opens the repository as it was at this time, by the store's clock, whatever was hidden, overwritten or added since; nothing can be
+    /// written. For a store that keeps versions, after somebody has deleted what there was; see `docs/immutability.md`. `known_head` does not count then.
+    pub as_of: Option<Timestamp>,
 }
 
 /// A snapshot in a listing.
@@ -169,6 +179,9 @@ impl Repository {
         env: Env,
         options: Options,
     ) -> Result<Self> {
+        if options.as_of.is_some() {
+            return Err(Error::invalid("nothing can be created as of an earlier time"));
+        }
         let exists = || Error::new(ErrorKind::AlreadyExists, "there is a repository at this place already");
         match store.size(&ObjectName::Log(0).key()).await {
             Ok(_) => return Err(exists()),
@@ -188,7 +201,7 @@ impl Repository {
         let ring = Keyring::generate(&env)?;
         let slot = ObjectId::from_bytes(env.random()?);
         let bytes = seal_slot(&env, id, slot, &ring, credential, options.kdf)?;
-        log::create(&*store, ObjectName::KeySlot(slot), bytes.into()).await?;
+        log::create(&*store, ObjectName::KeySlot(slot), bytes.into(), None).await?;
 
         let keys = SessionKeys::generate(&env, id, &ring)?;
         let event = Event::Genesis(RepoConfig::new(id));
@@ -196,7 +209,7 @@ impl Repository {
         let sealer = keys.begin(&env, ObjectName::Log(0), Class::Meta)?;
         let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&ring)?)?);
         // The first log entry is what makes it a repository; a slot without it belongs to nobody.
-        if log::create(&*store, ObjectName::Log(0), bytes).await? == Created::AlreadyPresent {
+        if log::create(&*store, ObjectName::Log(0), bytes, None).await? == Created::AlreadyPresent {
             store.delete(&ObjectName::KeySlot(slot).key()).await?;
             return Err(exists());
         }
@@ -214,6 +227,10 @@ impl Repository {
         env: Env,
         options: Options,
     ) -> Result<Self> {
+        let store = match options.as_of {
+            Some(time) => as_of(store, time)?,
+            None => store,
+        };
         let prefix = Key::known("keys".into());
         let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
         slots.sort_unstable();
@@ -270,8 +287,12 @@ impl Repository {
             gear: OnceLock::new(),
             caches: Arc::default(),
             bytes_read: AtomicU64::new(0),
+            proved: Proved::default(),
+            read_only: options.as_of.is_some(),
         };
-        let state = inner.load(options.known_head, false).await?;
+        // What has been seen may be from after that time.
+        let known = options.known_head.filter(|_| options.as_of.is_none());
+        let state = inner.load(known, false).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
         let _ = inner.gear.set(Arc::new(gear));
         inner.set_state(state);

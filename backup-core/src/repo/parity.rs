@@ -102,6 +102,7 @@ impl<'a> ParityRun<'a> {
         let mut reporter = Reporter::new(callback, token);
         reporter.phase(Phase::Opening)?;
         inner.refresh().await?;
+        inner.check_writable().await?;
         let store = &*inner.store;
         let (key, there) = (inner.ring.public_key()?, inner.objects().await?);
         let mut report = ParityReport::default();
@@ -181,7 +182,7 @@ impl Inner {
                 Built::Whole(objects) => {
                     for (name, bytes) in objects {
                         report.new_bytes += bytes.len() as u64;
-                        log::create(&*self.store, name, bytes).await?;
+                        log::create(&*self.store, name, bytes, None).await?;
                     }
                     report.new_sets += 1;
                     report.sets += 1;

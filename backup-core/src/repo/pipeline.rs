@@ -9,7 +9,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, future};
 
 use super::Inner;
-use super::log::create;
 use super::session::Counters;
 use crate::crypto::{Class, ObjectName, ObjectSealer, SessionKeys, object_hash};
 use crate::error::{Error, Result};
@@ -17,7 +16,7 @@ use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, closed_len, seal_fra
 use crate::format::padme;
 use crate::format::segment::{PackInfo, Segment};
 use crate::id::{ChunkId, ObjectId};
-use crate::store::Created;
+use crate::time::Timestamp;
 
 /// A pack is closed once it holds this many bytes, or a little earlier, where padding would add little.
 const PACK_BYTES_MAX: usize = 12 << 20;
@@ -100,7 +99,20 @@ pub(super) enum Command {
 
 /// Packs that are stored and wait to be named by a segment. Outlives the pipeline, so that a run that fails later can
 /// still commit what it has.
-pub(super) type Stored = Arc<Mutex<Segment>>;
+pub(super) type Stored = Arc<Mutex<Packs>>;
+
+/// See [`Stored`].
+pub(super) struct Packs {
+    pub(super) segment: Segment,
+    /// Until when each of them is locked at least.
+    pub(super) locked: Option<Timestamp>,
+}
+
+impl Default for Packs {
+    fn default() -> Self {
+        Self { segment: Segment::default(), locked: Some(Timestamp::MAX) }
+    }
+}
 
 struct OpenPack {
     sealer: Arc<ObjectSealer>,
@@ -121,6 +133,14 @@ impl OpenPack {
         let closed = closed_len(len, self.frames.len(), self.chunks.len());
         len >= PACK_BYTES_MAX || len >= PACK_BYTES_MIN && padme(closed) - closed <= closed / PADDING_SHARE
     }
+}
+
+/// A pack that has reached the store.
+struct Uploaded {
+    info: PackInfo,
+    frames: Vec<FrameSpan>,
+    chunks: Vec<ChunkSpan>,
+    locked: Option<Timestamp>,
 }
 
 struct Sealed {
@@ -164,11 +184,13 @@ pub(super) async fn run(
         let next = if ready { commands.next().left_future() } else { future::pending().right_future() };
         futures_util::select_biased! {
             done = uploads.select_next_some() => {
-                let (info, frames, chunks, room): (PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>, _) = done?;
+                let (Uploaded { info, frames, chunks, locked }, room) = done?;
                 counters.stored(info.len);
                 window.stored(!free && sealing.is_empty());
                 rooms.extend(room);
-                stored.lock().unwrap_or_else(PoisonError::into_inner).add(info, &frames, &chunks);
+                let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                stored.segment.add(info, &frames, &chunks);
+                stored.locked = stored.locked.min(locked);
             }
             sealed = sealing.select_next_some() => {
                 if let Some(pack) = place(&mut packs, sealed?) {
@@ -254,10 +276,7 @@ fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
 }
 
 /// Closes a pack on a worker and stores it. The room it took comes back, unless the store still holds on to it.
-async fn upload(
-    inner: &Inner,
-    mut pack: OpenPack,
-) -> Result<(PackInfo, Vec<FrameSpan>, Vec<ChunkSpan>, Option<Vec<u8>>)> {
+async fn upload(inner: &Inner, mut pack: OpenPack) -> Result<(Uploaded, Option<Vec<u8>>)> {
     let (info, bytes, frames, chunks) = inner
         .env
         .run(move || {
@@ -271,15 +290,13 @@ async fn upload(
             Ok((info, Bytes::from(pack.bytes), pack.frames, pack.chunks))
         })
         .await?;
-    match create(&*inner.store, ObjectName::Pack(info.id), bytes.clone()).await? {
-        Created::New | Created::AlreadyPresent => {}
-    }
+    let (_, locked) = inner.create(ObjectName::Pack(info.id), bytes.clone()).await?;
     let room = bytes.try_into_mut().ok().map(|room| {
         let mut room = Vec::from(room);
         room.clear();
         room
     });
-    Ok((info, frames, chunks, room))
+    Ok((Uploaded { info, frames, chunks, locked }, room))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use super::Inner;
 use super::batcher::Batcher;
 use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
-use super::log::{State, create};
-use super::pipeline::{self, Command, Frame, Stored};
+use super::log::State;
+use super::pipeline::{self, Command, Frame, Packs, Stored};
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
 use crate::dedup::Run;
 use crate::error::{Error, Result};
@@ -26,6 +26,7 @@ use crate::format::segment::Segment;
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::limits;
 use crate::source::{BlockingContent, Content};
+use crate::time::Timestamp;
 use crate::tree::{Boundary, NodeSink};
 
 /// Plaintext that a data frame collects before it is compressed and sealed. Measured on kernel sources: smaller frames
@@ -317,23 +318,28 @@ impl Session {
     }
 
     /// What has been stored and not been committed yet; the caller does that.
-    pub(super) fn take_stored(&self) -> Segment {
+    pub(super) fn take_stored(&self) -> Packs {
         std::mem::take(&mut *lock(&self.stored))
     }
 
     /// Takes for stored what is not.
     #[cfg(feature = "testkit")]
     pub(super) fn add_stored(&self, segment: Segment) {
-        *lock(&self.stored) = segment;
+        *lock(&self.stored) = Packs { segment, locked: None };
     }
 
-    /// Stores an object that a log entry is to name.
-    pub(super) async fn put_object(&self, name: ObjectName, id: ObjectId, raw: &[u8]) -> Result<ObjectRef> {
+    /// Stores an object that a log entry is to name; also, until when it is locked.
+    pub(super) async fn put_object(
+        &self,
+        name: ObjectName,
+        id: ObjectId,
+        raw: &[u8],
+    ) -> Result<(ObjectRef, Option<Timestamp>)> {
         let bytes = Bytes::from(seal_object(&self.keys.begin(&self.inner.env, name, Class::Meta)?, raw)?);
         let object = ObjectRef { id, len: bytes.len() as u64, hash: object_hash(&bytes) };
         self.counters.stored(object.len);
-        create(&*self.inner.store, name, bytes).await?;
-        Ok(object)
+        let (_, locked) = self.inner.create(name, bytes).await?;
+        Ok((object, locked))
     }
 
     /// Waits until everything that was put is stored.

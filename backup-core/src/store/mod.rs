@@ -1,5 +1,6 @@
 //! The seam that sealed objects are kept behind. Implement [`Store`] for any place that holds named bytes.
 
+mod immutable;
 mod memory;
 #[cfg(feature = "object-store")]
 mod object;
@@ -14,6 +15,7 @@ use futures_core::stream::BoxStream;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
+pub use immutable::{DefaultLock, Immutable, LockMode, Protection, Version, as_of};
 pub use memory::MemoryStore;
 #[cfg(feature = "fs")]
 pub use object::remove_leftovers;
@@ -54,6 +56,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// `PermissionDenied` where the store protects it.
     async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// The store as one that can lock objects and keeps what was overwritten or deleted, if it can. Whether it is set up to do so is
+    /// another question; see [`Immutable::protection`].
+    fn immutable(&self) -> Option<&dyn Immutable> {
+        None
+    }
 }
 
 /// The answer of [`Store::create`].

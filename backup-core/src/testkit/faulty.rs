@@ -11,7 +11,8 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Created, Entry, Key, Store};
+use crate::store::{Created, Entry, Immutable, Key, Protection, Store, Version};
+use crate::time::Timestamp;
 
 /// A kind of call to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,8 @@ pub enum Operation {
     List,
     /// [`Store::delete`].
     Delete,
+    /// [`Immutable::extend`]. The other calls of that trait count as those of [`Store`] that they are like.
+    Lock,
 }
 
 /// What goes wrong. A fault that has no meaning for the call that it hits counts as [`Before`](Self::Before) with
@@ -74,6 +77,8 @@ pub struct Counters {
     pub lists: usize,
     /// Calls of [`Store::delete`].
     pub deletes: usize,
+    /// Calls of [`Immutable::extend`].
+    pub locks: usize,
     /// Bytes handed to create.
     pub bytes_written: u64,
     /// Bytes answered by read.
@@ -86,7 +91,7 @@ impl Counters {
     /// Calls of any kind.
     #[must_use]
     pub const fn calls(&self) -> usize {
-        self.creates + self.reads + self.sizes + self.lists + self.deletes
+        self.creates + self.reads + self.sizes + self.lists + self.deletes + self.locks
     }
 }
 
@@ -176,6 +181,7 @@ impl FaultyStore {
             Operation::Size => counters.sizes += 1,
             Operation::List => counters.lists += 1,
             Operation::Delete => counters.deletes += 1,
+            Operation::Lock => counters.locks += 1,
             Operation::Any => {}
         }
         let mut count = |operation| {
@@ -191,6 +197,41 @@ impl FaultyStore {
         let fault = hit.map(|rule| rule.fault);
         state.counters.faults += usize::from(fault.is_some());
         fault
+    }
+
+    async fn put(&self, key: &Key, data: Bytes, until: Option<Timestamp>) -> Result<Created> {
+        let fault = self.enter(Operation::Create);
+        self.lock().counters.bytes_written += data.len() as u64;
+        let part = |len: usize| data.slice(..len.min(data.len()));
+        let (data, answer) = match fault {
+            None => (data, None),
+            Some(Fault::After(kind)) => (data, Some(Err(failure(kind)))),
+            Some(Fault::Torn(len)) => (part(len), Some(Err(failure(ErrorKind::Unavailable)))),
+            Some(Fault::TornSilently(len)) => (part(len), None),
+            Some(Fault::Lost) => return Ok(Created::New),
+            Some(fault) => return Err(failure(kind_before(fault))),
+        };
+        let created = match (until, self.inner.immutable()) {
+            (Some(until), Some(store)) => store.create_locked(key, data, until).await,
+            _ => self.inner.create(key, data).await,
+        };
+        if matches!(created, Ok(Created::New)) {
+            self.lock().created.push(key.clone());
+        }
+        answer.unwrap_or(created)
+    }
+
+    /// Lets a call through, or not.
+    async fn pass<T>(&self, operation: Operation, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.enter(operation) {
+            None => call.await,
+            Some(Fault::After(kind)) => call.await.and(Err(failure(kind))),
+            Some(fault) => Err(failure(kind_before(fault))),
+        }
+    }
+
+    fn immutable_inner(&self) -> Result<&dyn Immutable> {
+        self.inner.immutable().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store does not lock"))
     }
 }
 
@@ -215,22 +256,7 @@ impl fmt::Debug for FaultyStore {
 #[async_trait]
 impl Store for FaultyStore {
     async fn create(&self, key: &Key, data: Bytes) -> Result<Created> {
-        let fault = self.enter(Operation::Create);
-        self.lock().counters.bytes_written += data.len() as u64;
-        let part = |len: usize| data.slice(..len.min(data.len()));
-        let (data, answer) = match fault {
-            None => (data, None),
-            Some(Fault::After(kind)) => (data, Some(Err(failure(kind)))),
-            Some(Fault::Torn(len)) => (part(len), Some(Err(failure(ErrorKind::Unavailable)))),
-            Some(Fault::TornSilently(len)) => (part(len), None),
-            Some(Fault::Lost) => return Ok(Created::New),
-            Some(fault) => return Err(failure(kind_before(fault))),
-        };
-        let created = self.inner.create(key, data).await;
-        if matches!(created, Ok(Created::New)) {
-            self.lock().created.push(key.clone());
-        }
-        answer.unwrap_or(created)
+        self.put(key, data, None).await
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
@@ -296,5 +322,44 @@ impl Store for FaultyStore {
             Some(Fault::Lost) => Ok(()),
             Some(fault) => Err(failure(kind_before(fault))),
         }
+    }
+
+    fn immutable(&self) -> Option<&dyn Immutable> {
+        self.inner.immutable().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+impl Immutable for FaultyStore {
+    async fn protection(&self) -> Result<Protection> {
+        self.pass(Operation::Size, self.immutable_inner()?.protection()).await
+    }
+
+    async fn create_locked(&self, key: &Key, data: Bytes, until: Timestamp) -> Result<Created> {
+        self.put(key, data, Some(until)).await
+    }
+
+    async fn extend(&self, key: &Key, version: Option<&str>, until: Timestamp) -> Result<()> {
+        self.pass(Operation::Lock, self.immutable_inner()?.extend(key, version, until)).await
+    }
+
+    async fn locked_until(&self, key: &Key, version: Option<&str>) -> Result<Option<Timestamp>> {
+        self.pass(Operation::Size, self.immutable_inner()?.locked_until(key, version)).await
+    }
+
+    fn versions<'a>(&'a self, prefix: &'a Key) -> BoxStream<'a, Result<Version>> {
+        match (self.enter(Operation::List), self.immutable_inner()) {
+            (None, Ok(store)) => store.versions(prefix),
+            (_, Err(error)) => Box::pin(futures_util::stream::iter([Err(error)])),
+            (Some(fault), _) => Box::pin(futures_util::stream::iter([Err(failure(kind_before(fault)))])),
+        }
+    }
+
+    async fn read_version(&self, key: &Key, version: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+        self.pass(Operation::Read, self.immutable_inner()?.read_version(key, version, range)).await
+    }
+
+    async fn delete_version(&self, key: &Key, version: &str) -> Result<()> {
+        self.pass(Operation::Delete, self.immutable_inner()?.delete_version(key, version)).await
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`store::conformance`], [`source::conformance`], [`sink::conformance`] and [`cache::conformance`] run one implementation through the
 //!   promises of its trait and name the first one that it breaks. They need no executor of a certain kind.
+//! - [`immutable::conformance`] does so for stores that lock, and [`LockingStore`] is one, with an attacker's hands.
 //! - [`FaultyStore`] wraps a store and makes chosen calls fail, lose their answer, tear, lie or come short.
 //! - [`interleave`] mixes several runs step by step in a given order, with a [`Yielding`] store for each.
 //! - [`imaginary`] fills an index with chunks that do not exist, to measure it.
@@ -20,6 +21,8 @@
 pub mod cache;
 mod faulty;
 pub mod imaginary;
+pub mod immutable;
+mod locking;
 mod schedule;
 pub mod sink;
 pub mod source;
@@ -29,6 +32,7 @@ mod world;
 use std::fmt;
 
 pub use faulty::{Counters, Fault, FaultyStore, Operation};
+pub use locking::LockingStore;
 pub use schedule::{Yielding, interleave};
 pub use world::{FixedClock, SeededEntropy, environment};
 

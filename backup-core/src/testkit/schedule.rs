@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use super::Operation;
 use crate::error::Result;
-use crate::store::{Created, Entry, Key, Store};
+use crate::store::{Created, Entry, Immutable, Key, Store};
 
 /// A store each of whose calls lets others go first: between any two calls of one run, any number of another one's may happen.
 ///
@@ -84,6 +84,11 @@ impl Store for Yielding {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.turn(Operation::Delete, key).await;
         self.inner.delete(key).await
+    }
+
+    /// The store behind, which does not yield.
+    fn immutable(&self) -> Option<&dyn Immutable> {
+        self.inner.immutable()
     }
 }
 

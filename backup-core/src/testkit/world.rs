@@ -53,11 +53,7 @@ impl FixedClock {
 
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        let now = self.now();
-        let nanos = u64::from(now.nanos()) + u64::from(by.subsec_nanos());
-        let seconds = i64::try_from(by.as_secs() + nanos / 1_000_000_000).unwrap_or(i64::MAX);
-        let nanos = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
-        self.set(Timestamp::new(now.seconds().saturating_add(seconds), nanos));
+        self.set(self.now().after(by));
     }
 }
 

@@ -17,6 +17,7 @@ mod incremental;
 mod interleaved;
 mod keys;
 mod links;
+mod locks;
 mod mirror;
 mod objects;
 mod parity;

@@ -11,10 +11,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use backup_core::store::MemoryStore;
-use backup_core::testkit::{FixedClock, SeededEntropy};
+use backup_core::testkit::{FixedClock, LockingStore, SeededEntropy};
 use backup_core::{
     Attributes, Browser, Credential, Env, ErrorKind, InlineWorkers, Item, ItemId, ItemKind, KdfParams,
-    MemorySource, Options, ReadFault, Repository, SnapshotState, Times, Timestamp, Value,
+    MemorySource, Options, ReadFault, Repository, SnapshotState, Store, Times, Timestamp, Value,
 };
 use bytes::Bytes;
 use futures_executor::block_on;
@@ -54,7 +54,7 @@ type Fill = fn(&World) -> Result<()>;
 
 /// Every vector file by name.
 pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
-    let makers: [(&'static str, Key, Fill); 8] = [
+    let makers: [(&'static str, Key, Fill); 9] = [
         ("passphrase", Key::Passphrase("pass phrase \u{e9}"), passphrase),
         ("history", Key::Raw(7), history),
         ("values", Key::Raw(7), values),
@@ -63,13 +63,13 @@ pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
         ("incomplete", Key::Raw(7), incomplete),
         ("folded", Key::Raw(7), folded),
         ("pruned", Key::Raw(7), pruned),
+        ("locked", Key::Raw(7), locked),
     ];
     let (mut files, mut repositories) = (BTreeMap::new(), BTreeMap::new());
     for (seed, (name, key, fill)) in (1u64..).zip(makers) {
-        let world = World::new(seed, key)?;
+        let world = World::new(seed, key, name == "locked")?;
         fill(&world)?;
-        let objects: Objects =
-            world.store.objects().into_iter().map(|(key, bytes)| (key.as_str().to_owned(), bytes)).collect();
+        let objects = world.objects()?;
         files.insert(format!("{name}.objects"), pack(&objects)?);
         files.insert(format!("{name}.txt"), format!("key {key}\n{}", describe(&world.repository)?).into());
         repositories.insert(name, (objects, world.repository.head()));
@@ -93,21 +93,33 @@ fn pack(objects: &Objects) -> Result<Vec<u8>> {
 /// A repository in the making.
 struct World {
     store: MemoryStore,
+    /// In the place of the other, for the vector that needs it.
+    locking: LockingStore,
     clock: FixedClock,
     repository: Repository,
 }
 
 impl World {
-    fn new(seed: u64, key: Key) -> Result<Self> {
-        let store = MemoryStore::new();
+    fn new(seed: u64, key: Key, locks: bool) -> Result<Self> {
         let clock = FixedClock::new(Timestamp::new(1_767_225_600, 0));
+        let (store, locking) = (MemoryStore::new(), LockingStore::new(Arc::new(clock.clone())));
+        let place: Arc<dyn Store> = if locks { Arc::new(locking.clone()) } else { Arc::new(store.clone()) };
         let entropy = SeededEntropy::new(seed);
         let env = Env::new(Arc::new(clock.clone()), Arc::new(entropy), Arc::new(InlineWorkers::new()));
         let mut options = Options::default();
         options.kdf = KdfParams::dangerous_fast();
         let credential = key.credential();
-        let init = Repository::init_with(Arc::new(store.clone()), &credential, env, options);
-        Ok(Self { repository: block_on(init)?, store, clock })
+        let init = Repository::init_with(place, &credential, env, options);
+        Ok(Self { repository: block_on(init)?, store, locking, clock })
+    }
+
+    fn objects(&self) -> Result<Objects> {
+        let mut objects: Objects =
+            self.store.objects().into_iter().map(|(key, bytes)| (key.as_str().to_owned(), bytes)).collect();
+        for key in self.locking.locks().into_keys() {
+            objects.insert(key.as_str().to_owned(), block_on(self.locking.read(&key, None))?);
+        }
+        Ok(objects)
     }
 
     /// Backs up an hour later; the snapshot must be whole.
@@ -346,10 +358,34 @@ fn pruned(world: &World) -> Result<()> {
     world.backup(&source)
 }
 
+/// A policy that was set, ended, set anew and changed, and locks that were extended; in the log and folded.
+fn locked(world: &World) -> Result<()> {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    let (source, repository) = (source("locked"), &world.repository);
+    block_on(repository.protect(DAY))?;
+    source.put_file("1", None, "one", noise(2_000, 1));
+    world.backup(&source)?;
+    block_on(repository.protect(std::time::Duration::ZERO))?;
+    world.backup(&source)?;
+    block_on(repository.protect(30 * DAY))?;
+    block_on(repository.protect(7 * DAY))?;
+    for _ in 0..64 {
+        world.backup(&source)?;
+    }
+    world.clock.advance(10 * DAY);
+    block_on(repository.extend_locks().run())?;
+    source.put_file("2", None, "two", noise(2_000, 2));
+    world.backup(&source)
+}
+
 /// Everything that a reader can find in a repository, as text (README.md).
 pub(crate) fn describe(repository: &Repository) -> Result<String> {
     let (mut out, head) = (String::new(), repository.head());
     writeln!(out, "repository {}\nhead {}:{}", repository.id(), head.number, head.hash)?;
+    if let Some(period) = repository.protection() {
+        let until = repository.locked_until().map_or_else(|| "-".to_owned(), time);
+        writeln!(out, "locks {} {until}", period.as_secs())?;
+    }
     for summary in repository.snapshots() {
         let info = block_on(repository.snapshot(summary.id))?;
         let (collection, stats) = (&info.summary.collection, info.stats);

@@ -65,6 +65,11 @@ pub struct BackupReport {
     pub problems: Vec<Problem>,
     /// Reasons to look at the snapshot before earlier ones are let go; see [`BackupRun::suspicious_percent`].
     pub suspicions: Vec<Suspicion>,
+    /// Until when everything that the snapshot needs is locked at least, as the log says, if [that is the policy](Repository::protect).
+    /// If it is less than the policy's period from now, or none, an [extension](Repository::extend_locks) is overdue.
+    pub locked_until: Option<Timestamp>,
+    /// An extension of the locks is due; see [`Repository::locks_due`].
+    pub locks_due: bool,
     /// What the source says that the run has cost; see [`Source::metrics`].
     pub source: Attributes,
 }
@@ -130,6 +135,7 @@ impl<'a> BackupRun<'a> {
         let mut reporter = Reporter::new(self.callback, self.token);
         reporter.phase(Phase::Opening)?;
         self.repository.refresh().await?;
+        inner.check_writable().await?;
         let collection = self.source.collection();
         let bases = Bases::find(&inner, &collection).await?;
         let session = Session::begin(Arc::clone(&inner))?;
@@ -428,12 +434,15 @@ impl<'a> Run<'a> {
             self.store_snapshot(state, cursor, merged.items, merged.names, stats, &findings.problems).await?;
         // The snapshot is there: whoever cancels now is too late.
         let _ = self.phase(Phase::Done);
+        let locks = self.inner.state().locks;
         Ok(BackupReport {
             snapshot,
             state,
             stats,
             problems: findings.problems,
             suspicions: Suspicion::of(&stats, self.suspicious_percent),
+            locked_until: locks.period().and(locks.until),
+            locks_due: self.inner.locks_due(),
             source: self.source.metrics(),
         })
     }

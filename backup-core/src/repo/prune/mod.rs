@@ -18,6 +18,7 @@ use futures_util::{StreamExt, stream};
 
 use super::commit::Written;
 use super::log::State;
+use super::pipeline::Packs;
 use super::session::Session;
 use super::stored::{Listed, is_past};
 use super::verify::{VerifyLevel, check_pack};
@@ -149,6 +150,7 @@ impl<'a> PruneRun<'a> {
         let mut report = PruneReport::default();
         for attempt in 1.. {
             inner.refresh().await?;
+            inner.check_writable().await?;
             let before = inner.state();
             let mut prune =
                 Prune { inner: &inner, settings, reporter: &mut reporter, report: PruneReport::default() };
@@ -223,7 +225,7 @@ struct Round {
     /// Stray objects, and the remains of interrupted runs that later ones have replaced.
     others: Vec<ObjectName>,
     /// What was copied.
-    copies: Segment,
+    copies: Packs,
 }
 
 impl Prune<'_, '_> {
@@ -235,7 +237,8 @@ impl Prune<'_, '_> {
         self.mark(&state, &mut marks, &mut marked).await?;
         let listed = self.list().await?;
         let packs = self.packs(&marks, &listed)?;
-        let plan = Plan::of(&packs, self.settings.unused_percent);
+        let locked = state.locks.until.map_or(Duration::ZERO, |until| until.since(self.inner.env.now()));
+        let plan = Plan::of(&packs, self.settings.unused_percent, locked);
         let others = self.others(&state, &listed);
         self.report.packs = packs.len() as u64;
         self.report.bytes = packs.iter().map(|pack| pack.len).sum();
@@ -294,7 +297,7 @@ impl Prune<'_, '_> {
             let copied = self.copy(&session, marks, copied).await?;
             session.flush().await?;
             round.copies = session.take_stored();
-            self.read_back(&round.copies).await?;
+            self.read_back(&round.copies.segment).await?;
             round.packs.extend(copied.iter().map(|pack| (pack.id, pack.live_chunks)));
             self.condemn(&session, marks, marked, &mut round).await
         };
@@ -444,10 +447,11 @@ impl Prune<'_, '_> {
             if round.packs.is_empty() && round.others.is_empty() {
                 return Ok(());
             }
-            let (replaced, segments) = match written.take() {
+            let (replaced, mut segments) = match written.take() {
                 Some(written) => written,
                 None => self.rewrite(session, &state, round).await?,
             };
+            session.lock_written(&state, &mut segments).await?;
             let packs = round.packs.keys().map(|id| ObjectName::Pack(*id));
             let old = replaced.iter().map(|id| ObjectName::Segment(*id));
             let event = Event::Condemn {
@@ -500,13 +504,13 @@ impl Prune<'_, '_> {
         let shown = self.inner.load_log(Some(state.head)).await?;
         let due: Vec<&Condemned> = shown.condemned.iter().filter(is_due).collect();
         // No index comes with it; ours is right as long as nothing was taken out of use since.
-        let mut named = named_and_in_use(&shown);
+        let mut named = shown.named_and_in_use();
         if shown.withdrawn == state.withdrawn {
-            named.extend(named_and_in_use(&state));
+            named.extend(state.named_and_in_use());
         }
         let doomed = due.iter().flat_map(|group| &group.objects).map(|name| name.key()).collect();
         self.inner.drop_parity(&doomed).await?;
-        let mut deleted = Vec::new();
+        let (mut deleted, protected) = (Vec::new(), state.locks.period().is_some());
         for group in due {
             if let Some(name) = group.objects.iter().find(|name| named.contains(name)) {
                 let what = "an object that was condemned is in use again";
@@ -515,7 +519,13 @@ impl Prune<'_, '_> {
             let inner = self.inner;
             let delete = |name: &ObjectName| -> BoxFuture<'_, Result<()>> {
                 let key = name.key();
-                Box::pin(async move { inner.store.delete(&key).await })
+                Box::pin(async move {
+                    // Where objects are locked, hiding one frees nothing and looks like an attack.
+                    match inner.store.immutable().filter(|_| protected) {
+                        Some(store) => store.delete_all_versions(&key).await,
+                        None => inner.store.delete(&key).await,
+                    }
+                })
             };
             let deletes: Vec<_> = group.objects.iter().map(delete).collect();
             let mut deletes = stream::iter(deletes).buffer_unordered(CONCURRENCY);
@@ -554,17 +564,9 @@ fn superseded(state: &State) -> HashSet<SnapshotId> {
     superseded
 }
 
-/// All that the log names and has not taken out of use.
-fn named_and_in_use(state: &State) -> HashSet<ObjectName> {
-    let packs = state.index.packs().filter_map(Result::ok).map(|pack| ObjectName::Pack(pack.id));
-    let segments = state.segments.iter().map(|segment| ObjectName::Segment(segment.object.id));
-    let snapshots = state.snapshots.iter().map(|named| ObjectName::Snapshot(named.object.id));
-    packs.chain(segments).chain(snapshots).collect()
-}
-
-/// The same, with what waits to be deleted.
+/// All that is in use, with what waits to be deleted.
 fn named(state: &State) -> HashSet<ObjectName> {
-    let mut named = named_and_in_use(state);
+    let mut named = state.named_and_in_use();
     named.extend(state.condemned.iter().flat_map(|group| group.objects.iter().copied()));
     named
 }

@@ -1,6 +1,7 @@
 //! Which packs a prune takes out of use. Pure: figures in, names out; a dry run and a run decide alike.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::crypto::Class;
 use crate::dedup::Usage;
@@ -9,6 +10,8 @@ use crate::id::ObjectId;
 /// A pack this short is worth joining with others, once there are so many of them: small backups leave one or two each.
 const SHORT_BYTES: u64 = 3 << 20;
 const SHORT_PACKS_MIN: usize = 8;
+/// Time within which copying a locked pack has to give back the room that it takes: a year.
+const PAYS_WITHIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What is known of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +59,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Copies until at most `unused_percent` of what stays is unused, the emptiest packs first.
-    pub(super) fn of(packs: &[PackUse], unused_percent: u32) -> Self {
+    /// Copies until at most `unused_percent` of what stays is unused, the emptiest packs first. Packs that are locked stay for so long beside
+    /// their copies: those are passed over that would take more room by that than they give back within [`PAYS_WITHIN`].
+    pub(super) fn of(packs: &[PackUse], unused_percent: u32, locked: Duration) -> Self {
         let mut plan = Self::default();
         let (dead, kept): (Vec<&PackUse>, Vec<&PackUse>) =
             packs.iter().partition(|pack| pack.live_chunks == 0 && !pack.young);
@@ -84,7 +88,9 @@ impl Plan {
         }
         for pack in candidates {
             let many_short = short(pack) && shorts.get(&(pack.class as u8)) >= Some(&SHORT_PACKS_MIN);
-            let too_much = u128::from(unused) > allowed && pack.unused() > 0;
+            let costs = u128::from(pack.len - pack.unused()) * u128::from(locked.as_secs());
+            let pays = u128::from(pack.unused()) * u128::from(PAYS_WITHIN.as_secs()) > costs;
+            let too_much = u128::from(unused) > allowed && pack.unused() > 0 && pays;
             if many_short || too_much {
                 unused -= pack.unused();
                 plan.copied.push(pack.id);
@@ -114,6 +120,7 @@ mod tests {
     }
 
     const LONG: u64 = 12 << 20;
+    const FREE: Duration = Duration::ZERO;
 
     fn ids(ids: &[ObjectId]) -> Vec<u8> {
         ids.iter().map(|id| id.as_bytes()[0]).collect()
@@ -123,27 +130,43 @@ mod tests {
     fn what_nobody_needs_goes_and_the_emptiest_packs_are_copied_first() {
         let packs =
             [pack(1, LONG, 100), pack(2, LONG, 0), pack(3, LONG, 50), pack(4, LONG, 20), pack(5, LONG, 90)];
-        let plan = Plan::of(&packs, 15);
+        let plan = Plan::of(&packs, 15, FREE);
         assert_eq!((ids(&plan.dead), ids(&plan.copied)), (vec![2], vec![4]));
         assert!(plan.unused_after * 100 <= 4 * LONG * 15);
-        assert_eq!(ids(&Plan::of(&packs, 0).copied), [4, 3, 5]);
-        assert_eq!(ids(&Plan::of(&packs, 100).copied), Vec::<u8>::new());
+        assert_eq!(ids(&Plan::of(&packs, 0, FREE).copied), [4, 3, 5]);
+        assert_eq!(ids(&Plan::of(&packs, 100, FREE).copied), Vec::<u8>::new());
         let mut turned = packs;
         turned.reverse();
-        assert_eq!(Plan::of(&turned, 15), plan, "whatever the order");
+        assert_eq!(Plan::of(&turned, 15, FREE), plan, "whatever the order");
+    }
+
+    #[test]
+    fn locked_packs_are_copied_only_where_that_pays_within_a_year() {
+        let packs = [pack(1, LONG, 100), pack(2, LONG, 80), pack(3, LONG, 40), pack(4, LONG, 0)];
+        let year = PAYS_WITHIN;
+        assert_eq!(ids(&Plan::of(&packs, 0, FREE).copied), [3, 2]);
+        // Four fifths twice for a seventh of a year, or for longer than it takes a fifth to make up for it.
+        assert_eq!(ids(&Plan::of(&packs, 0, year / 7).copied), [3, 2]);
+        assert_eq!(ids(&Plan::of(&packs, 0, year / 3).copied), [3]);
+        let plan = Plan::of(&packs, 0, year * 2);
+        assert_eq!(
+            (ids(&plan.dead), ids(&plan.copied)),
+            (vec![4], vec![]),
+            "what nobody needs goes in any case"
+        );
     }
 
     #[test]
     fn young_packs_stay() {
         let young = |number, live| PackUse { young: true, ..pack(number, LONG, live) };
-        assert_eq!(Plan::of(&[young(1, 0), young(2, 50)], 0).unused_after, LONG + LONG / 2);
+        assert_eq!(Plan::of(&[young(1, 0), young(2, 50)], 0, FREE).unused_after, LONG + LONG / 2);
     }
 
     #[test]
     fn short_packs_are_joined_once_there_are_many_of_a_class() {
         let mut packs: Vec<_> = (0..8).map(|number| pack(number, 1 << 20, 100)).collect();
-        assert_eq!(Plan::of(&packs, 10).copied.len(), 8);
+        assert_eq!(Plan::of(&packs, 10, FREE).copied.len(), 8);
         packs[0].class = Class::Tree;
-        assert_eq!(Plan::of(&packs, 10).copied.len(), 0);
+        assert_eq!(Plan::of(&packs, 10, FREE).copied.len(), 0);
     }
 }

@@ -12,7 +12,9 @@ use crate::format::segment::Segment;
 use crate::id::{ChunkId, ObjectId};
 use crate::repo::commit::Written;
 use crate::repo::log::State;
+use crate::repo::pipeline::Packs;
 use crate::repo::session::Session;
+use crate::time::Timestamp;
 
 /// Entries, 44 bytes each, that a rewritten segment has at most about: what is held while it is made.
 const ENTRIES_MAX: usize = 1 << 18;
@@ -28,8 +30,9 @@ impl Prune<'_, '_> {
         state: &State,
         round: &Round,
     ) -> Result<(Vec<ObjectId>, Vec<Written>)> {
+        let locked = round.copies.locked;
         let mut out =
-            Output { session, segment: Segment::default(), ids: HashSet::new(), written: Vec::new() };
+            Output { session, segment: Segment::default(), locked, ids: HashSet::new(), written: Vec::new() };
         let mut replaced = Vec::new();
         if !round.packs.is_empty() {
             let is_short = |segment: &SegmentRef| segment.entries < SHORT_ENTRIES;
@@ -52,7 +55,7 @@ impl Prune<'_, '_> {
                 self.reporter.check()?;
             }
         }
-        out.add(&round.copies).await?;
+        out.add(&round.copies.segment).await?;
         out.write().await?;
         // They are all that will be known of what is in the packs: a store that lies about them must be found out now.
         for written in &out.written {
@@ -66,6 +69,8 @@ impl Prune<'_, '_> {
 struct Output<'a> {
     session: &'a Session,
     segment: Segment,
+    /// Until when what was copied is locked; all else has been in use already.
+    locked: Option<Timestamp>,
     /// Chunks in it: a segment has each of them once, and two packs that have the same go into two segments.
     ids: HashSet<ChunkId>,
     written: Vec<Written>,
@@ -86,6 +91,7 @@ impl Output<'_> {
 
     async fn write(&mut self) -> Result<()> {
         self.ids.clear();
-        self.session.write_segments(std::mem::take(&mut self.segment), &mut self.written).await
+        let packs = Packs { segment: std::mem::take(&mut self.segment), locked: self.locked };
+        self.session.write_segments(packs, &mut self.written).await
     }
 }
