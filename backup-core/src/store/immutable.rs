@@ -39,7 +39,7 @@ pub trait Immutable: Store {
     /// Locks a version (the newest if none is given) at least until then. One that is locked for longer stays so.
     ///
     /// # Errors
-    /// `NotFound` if it is not there, or hidden and no version was given.
+    /// `NotFound` if it is not there. If it is hidden and no version was given, services differ: `NotFound`, or what was hidden is locked.
     async fn extend(&self, key: &Key, version: Option<&str>, until: Timestamp) -> Result<()>;
 
     /// Until when a version (the newest if none is given) is locked by a lock that nobody can lift.

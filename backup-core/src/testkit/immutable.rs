@@ -61,7 +61,6 @@ pub async fn conformance(store: &dyn Store, now: Timestamp, name: &str) -> Resul
     succeed(HIDE, store.delete(&locked).await)?;
     fail_with(HIDE, ErrorKind::NotFound, store.read(&locked, None).await)?;
     fail_with(HIDE, ErrorKind::NotFound, immutable.locked_until(&locked, None).await)?;
-    fail_with(HIDE, ErrorKind::NotFound, immutable.extend(&locked, None, later).await)?;
     expect(HIDE, immutable, &version, &data).await?;
     let all: Vec<Version> = succeed(VERSIONS, immutable.versions(&locked).try_collect().await)?;
     let markers = all.iter().filter(|version| version.hides).count();

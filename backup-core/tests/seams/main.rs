@@ -8,6 +8,8 @@
 )]
 
 mod cache;
+#[cfg(any(feature = "s3", feature = "azure"))]
+mod cloud;
 mod copy;
 mod faulty;
 #[cfg(unix)]

@@ -56,6 +56,21 @@ fn from_io(store: &str, error: &io::Error) -> Option<ErrorKind> {
     }
 }
 
+/// What an answer of our own asking says.
+#[cfg(any(feature = "s3", feature = "azure"))]
+pub(super) fn from_answer(status: u16, text: &str) -> ErrorKind {
+    match status {
+        401 => ErrorKind::Unauthenticated,
+        403 => ErrorKind::PermissionDenied,
+        // Azure, and MinIO, for what is locked.
+        409 if text.contains("Immutab") => ErrorKind::PermissionDenied,
+        400 if text.contains("ObjectLocked") || text.contains("WORM") => ErrorKind::PermissionDenied,
+        404 => ErrorKind::NotFound,
+        409 | 412 => ErrorKind::AlreadyExists,
+        _ => from_text(&format!("status code: {status} {text}")),
+    }
+}
+
 /// The crate hides the type that carries the HTTP status, so it is read from the text. What cannot be read is taken for
 /// a fault of the network, which may pass.
 fn from_text(text: &str) -> ErrorKind {

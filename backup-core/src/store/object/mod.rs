@@ -6,9 +6,15 @@
 //!
 //! What the crate leaves open and this adapter settles: docs/decisions/0003-object-store.md.
 
+#[cfg(feature = "azure")]
+mod azure;
 #[cfg(feature = "fs")]
 mod disk;
 mod error;
+#[cfg(any(feature = "s3", feature = "azure"))]
+mod locks;
+#[cfg(feature = "s3")]
+mod s3;
 mod url;
 
 use std::fmt;
@@ -16,7 +22,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ::object_store::path::Path;
-use ::object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use ::object_store::{
+    Extensions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -43,6 +51,8 @@ pub struct ObjectStoreAdapter {
     prefix: Path,
     #[cfg(feature = "fs")]
     disk: Option<Arc<disk::Disk>>,
+    #[cfg(any(feature = "s3", feature = "azure"))]
+    locks: Option<locks::Locks>,
 }
 
 impl ObjectStoreAdapter {
@@ -59,6 +69,8 @@ impl ObjectStoreAdapter {
             prefix,
             #[cfg(feature = "fs")]
             disk: None,
+            #[cfg(any(feature = "s3", feature = "azure"))]
+            locks: None,
         })
     }
 
@@ -72,7 +84,9 @@ impl ObjectStoreAdapter {
     #[cfg(feature = "fs")]
     pub fn on_disk(folder: impl AsRef<std::path::Path>) -> Result<Self> {
         let disk = disk::Disk::open(folder.as_ref())?;
-        Ok(Self { inner: disk.store()?, prefix: Path::default(), disk: Some(Arc::new(disk)) })
+        let mut adapter = Self::new(disk.store()?, "")?;
+        adapter.disk = Some(Arc::new(disk));
+        Ok(adapter)
     }
 
     fn path(&self, key: &Key) -> Result<Path> {
@@ -89,33 +103,41 @@ impl ObjectStoreAdapter {
         Key::new(name.strip_prefix('/').unwrap_or(name)).ok()
     }
 
-    async fn length(&self, path: &Path, key: &Key) -> Result<u64> {
-        let meta =
-            self.inner.head(path).await.map_err(|error| convert("cannot look at the object", key, error))?;
-        Ok(meta.size)
+    async fn length(&self, path: &Path, key: &Key, version: Option<&str>) -> Result<u64> {
+        let options = GetOptions::new().with_head(true).with_version(version.map(str::to_owned));
+        let answer = self.inner.get_opts(path, options).await;
+        Ok(answer.map_err(|error| convert("cannot look at the object", key, error))?.meta.size)
     }
 
-    async fn read_range(&self, path: &Path, key: &Key, range: Range<u64>) -> Result<Bytes> {
+    async fn read_range(
+        &self,
+        path: &Path,
+        key: &Key,
+        version: Option<&str>,
+        range: Range<u64>,
+    ) -> Result<Bytes> {
         let outside = || Error::invalid("range lies outside the object").with_item(key.as_str());
         if range.start > range.end {
             return Err(outside());
         }
         if range.is_empty() {
             // Services refuse to answer with nothing, so the question is asked in another way.
-            return if range.end <= self.length(path, key).await? {
+            return if range.end <= self.length(path, key, version).await? {
                 Ok(Bytes::new())
             } else {
                 Err(outside())
             };
         }
-        let options = GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())));
+        let options = GetOptions::new()
+            .with_range(Some(GetRange::Bounded(range.clone())))
+            .with_version(version.map(str::to_owned));
         let answer = match self.inner.get_opts(path, options).await {
             Ok(answer) => answer,
             Err(error) => {
                 let error = convert("cannot read the object", key, error);
                 // A start beyond the end is refused by every service in words of its own.
                 let unclear = !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
-                return match self.length(path, key).await {
+                return match self.length(path, key, version).await {
                     Ok(length) if unclear && range.end > length => Err(outside()),
                     _ => Err(error),
                 };
@@ -126,6 +148,49 @@ impl ObjectStoreAdapter {
         }
         let bytes = answer.bytes().await.map_err(|error| convert("cannot read the object", key, error))?;
         complete(bytes, range.end - range.start, key)
+    }
+
+    async fn read_as(&self, key: &Key, version: Option<&str>, range: Option<Range<u64>>) -> Result<Bytes> {
+        let path = self.path(key)?;
+        if let Some(range) = range {
+            return self.read_range(&path, key, version, range).await;
+        }
+        let wrong = |error| convert("cannot read the object", key, error);
+        let options = GetOptions::new().with_version(version.map(str::to_owned));
+        let answer = self.inner.get_opts(&path, options).await.map_err(wrong)?;
+        let length = answer.meta.size;
+        complete(answer.bytes().await.map_err(wrong)?, length, key)
+    }
+
+    async fn put(&self, key: &Key, data: Bytes, extensions: Extensions) -> Result<Created> {
+        let path = self.path(key)?;
+        let options = PutOptions { extensions, ..PutOptions::from(PutMode::Create) };
+        let created = match self.inner.put_opts(&path, PutPayload::from(data), options).await {
+            Ok(_) => Created::New,
+            Err(error) => {
+                let error = convert("cannot create the object", key, error);
+                if error.kind() != ErrorKind::AlreadyExists {
+                    return Err(error);
+                }
+                // S3 answers "conflict" also while somebody else is still creating or deleting the name, so whether it
+                // is taken has to be seen.
+                match self.length(&path, key, None).await {
+                    Ok(_) => Created::AlreadyPresent,
+                    Err(absent) if absent.kind() == ErrorKind::NotFound => {
+                        let message = "another request for the same name is under way";
+                        return Err(Error::new(ErrorKind::Unavailable, message)
+                            .with_item(key.as_str())
+                            .with_source(error));
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        };
+        #[cfg(feature = "fs")]
+        if let Some(disk) = &self.disk {
+            disk.settle(key, created)?;
+        }
+        Ok(created)
     }
 }
 
@@ -148,49 +213,15 @@ impl fmt::Debug for ObjectStoreAdapter {
 #[async_trait]
 impl Store for ObjectStoreAdapter {
     async fn create(&self, key: &Key, data: Bytes) -> Result<Created> {
-        let path = self.path(key)?;
-        let options = PutOptions::from(PutMode::Create);
-        let created = match self.inner.put_opts(&path, PutPayload::from(data), options).await {
-            Ok(_) => Created::New,
-            Err(error) => {
-                let error = convert("cannot create the object", key, error);
-                if error.kind() != ErrorKind::AlreadyExists {
-                    return Err(error);
-                }
-                // S3 answers "conflict" also while somebody else is still creating or deleting the name, so whether it
-                // is taken has to be seen.
-                match self.length(&path, key).await {
-                    Ok(_) => Created::AlreadyPresent,
-                    Err(absent) if absent.kind() == ErrorKind::NotFound => {
-                        let message = "another request for the same name is under way";
-                        return Err(Error::new(ErrorKind::Unavailable, message)
-                            .with_item(key.as_str())
-                            .with_source(error));
-                    }
-                    Err(other) => return Err(other),
-                }
-            }
-        };
-        #[cfg(feature = "fs")]
-        if let Some(disk) = &self.disk {
-            disk.settle(key, created)?;
-        }
-        Ok(created)
+        self.put(key, data, Extensions::new()).await
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
-        let path = self.path(key)?;
-        if let Some(range) = range {
-            return self.read_range(&path, key, range).await;
-        }
-        let wrong = |error| convert("cannot read the object", key, error);
-        let answer = self.inner.get_opts(&path, GetOptions::new()).await.map_err(wrong)?;
-        let length = answer.meta.size;
-        complete(answer.bytes().await.map_err(wrong)?, length, key)
+        self.read_as(key, None, range).await
     }
 
     async fn size(&self, key: &Key) -> Result<u64> {
-        self.length(&self.path(key)?, key).await
+        self.length(&self.path(key)?, key, None).await
     }
 
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxStream<'a, Result<Entry>> {
@@ -202,7 +233,7 @@ impl Store for ObjectStoreAdapter {
         let itself = {
             let path = path.clone();
             async move {
-                match self.length(&path, prefix).await {
+                match self.length(&path, prefix, None).await {
                     Ok(size) => Some(Ok(Entry::new(prefix.clone(), size))),
                     Err(error) if error.kind() == ErrorKind::NotFound => None,
                     Err(error) => Some(Err(error)),
@@ -233,6 +264,11 @@ impl Store for ObjectStoreAdapter {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             done => done,
         }
+    }
+
+    #[cfg(any(feature = "s3", feature = "azure"))]
+    fn immutable(&self) -> Option<&dyn super::Immutable> {
+        self.locks.is_some().then_some(self as _)
     }
 }
 

@@ -2,6 +2,8 @@
 //! that passes the variables on.
 
 use std::sync::Arc;
+#[cfg(any(feature = "s3", feature = "azure"))]
+use std::sync::OnceLock;
 
 use super::ObjectStoreAdapter;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +21,7 @@ use crate::store::{MemoryStore, Store};
 ///
 /// Options are those of the `object_store` crate (`aws_access_key_id`, `azure_storage_account_name`,
 /// `google_service_account` ..., also without the provider's name in front, and `allow_http`, `timeout`, `proxy_url` ...
-/// for each). The cloud clients have to be polled inside a tokio runtime.
+/// for each). On S3 and Azure the store is [`Immutable`](crate::store::Immutable), unless requests are not signed. The cloud clients have to be polled inside a tokio runtime.
 ///
 /// # Errors
 /// `Unsupported` for a scheme that is unknown or whose feature is not built in; `InvalidArgument` for an option that
@@ -155,8 +157,18 @@ fn s3(rest: &str, options: Options) -> Result<Arc<dyn Store>> {
         }
     }
     let builder = builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
+    let is_set = |key: &ConfigKey| builder.get_config_value(key).as_deref() == Some("true");
+    let service = Arc::new(super::s3::S3 {
+        region: builder.get_config_value(&ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned()),
+        request_payer: is_set(&ConfigKey::RequestPayer),
+        credentials: OnceLock::new(),
+    });
+    let signs = !is_set(&ConfigKey::SkipSignature);
+    let builder = builder.with_http_connector(super::locks::Connector(Arc::clone(&service) as _));
     let store = builder.build().map_err(|error| cloud::unusable(&error, &options))?;
-    Ok(Arc::new(ObjectStoreAdapter::new(Arc::new(store), &prefix)?))
+    let _ = service.credentials.set(Arc::clone(store.credentials()));
+    let adapter = ObjectStoreAdapter::new(Arc::new(store), &prefix)?;
+    Ok(Arc::new(if signs { adapter.with_locks(service) } else { adapter }))
 }
 
 #[cfg(feature = "azure")]
@@ -181,8 +193,16 @@ fn azure(rest: &str, options: Options) -> Result<Arc<dyn Store>> {
         },
         None => builder.with_container_name(container),
     };
+    let is_set = |key: &ConfigKey| builder.get_config_value(key).as_deref() == Some("true");
+    let emulated = is_set(&ConfigKey::UseEmulator).then(|| "devstoreaccount1".to_owned());
+    let account = builder.get_config_value(&ConfigKey::AccountName).or(emulated).unwrap_or_default();
+    let service = Arc::new(super::azure::Azure { account, credentials: OnceLock::new() });
+    let signs = !is_set(&ConfigKey::SkipSignature);
+    let builder = builder.with_http_connector(super::locks::Connector(Arc::clone(&service) as _));
     let store = builder.build().map_err(|error| cloud::unusable(&error, &options))?;
-    Ok(Arc::new(ObjectStoreAdapter::new(Arc::new(store), &prefix)?))
+    let _ = service.credentials.set(Arc::clone(store.credentials()));
+    let adapter = ObjectStoreAdapter::new(Arc::new(store), &prefix)?;
+    Ok(Arc::new(if signs { adapter.with_locks(service) } else { adapter }))
 }
 
 #[cfg(feature = "gcs")]
