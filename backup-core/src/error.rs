@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Missing = 25,
     /// A prune took away, while this run was under way, what the run relied on, and it could not be copied any more.
     Fenced = 26,
+    /// The store does not do what keeping data safe needs: a probe found that out, and nothing was created.
+    UnsafeStore = 27,
     /// The content changed while it was read; the copy may mix two states.
     ChangedWhileReading = 30,
     /// The content received is not what the source announced (length or provider hash).
@@ -105,6 +107,7 @@ impl ErrorKind {
                 "run verify to see what is affected, then bring the object back from a copy of the store"
             }
             Self::Fenced => "run again: what was stored is used, and what was taken away is read anew",
+            Self::UnsafeStore => "see the message: the store does not do what keeping data safe needs",
             Self::ChangedWhileReading => "back it up again when it is quiet, or from a file system snapshot",
             Self::SourceMismatch => "compare with the source; the bytes received were kept",
             Self::CursorExpired => "run again without a cursor",
