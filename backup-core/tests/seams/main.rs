@@ -14,6 +14,7 @@ mod faulty;
 mod folder;
 #[cfg(unix)]
 mod folder_hostile;
+mod probe;
 mod sink;
 mod source;
 mod store;
