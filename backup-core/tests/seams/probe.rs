@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backup_core::store::{Contest, Deletion, Listed, MemoryStore, ObjectStoreAdapter, probe};
+use backup_core::store::{Contest, Deletion, Listed, MemoryStore, ObjectStoreAdapter, Probe, probe};
 use backup_core::testkit::{Fault, FaultyStore, Operation, environment};
 use backup_core::{Credential, ErrorKind, Key, MemorySource, Options, Repository, Result, Store};
 use futures_executor::block_on;
@@ -89,7 +89,8 @@ fn objects_that_are_torn_lost_or_altered_are_found() {
 
 #[test]
 fn what_only_costs_is_in_the_report() {
-    let cases: [(Operation, Fault, fn(&backup_core::store::Probe) -> bool); 5] = [
+    type AsExpected = fn(&Probe) -> bool;
+    let cases: [(Operation, Fault, AsExpected); 5] = [
         (Operation::List, Fault::Stale(1), |found| found.listing == Listed::Late),
         (Operation::List, Fault::Partial(0), |found| found.listing == Listed::Late),
         (Operation::Delete, Fault::Lost, |found| found.deletion == Deletion::Late),
@@ -125,7 +126,7 @@ fn a_store_that_fails_is_not_called_unsafe_for_that() {
                     Ok(found) => assert!(
                         found.contest == Contest::LoserFails
                             || (16..18).contains(&call)
-                            || (fault == Fault::After(kind) && (call < 3 || call > 18)),
+                            || (fault == Fault::After(kind) && !(3..=18).contains(&call)),
                         "call {call}, {fault:?}"
                     ),
                     Err(error) => assert_eq!(error.kind(), kind, "call {call}: {error:?}"),
