@@ -11,17 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-if [ -n "${CI:-}" ]; then
-  # Nothing is built twice there: what makes the next build faster only makes this one slower.
-  export CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_DEBUG=0
-fi
-target=${CARGO_TARGET_DIR:-$PWD/target}
-cache=${BACKUP_CHECK_CACHE:-$target/check}
-mkdir -p "$cache"
-
-say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+. .ci/parts.sh
 
 # Formatting of everything that a formatter knows.
 part_format() {
@@ -77,17 +67,6 @@ part_examples() {
   rm -rf "$place"
 }
 
-# Python environment with what the file $2 lists, in $cache/$1; made anew when that file changes.
-venv() {
-  local dir=$cache/$1 list=$2
-  if ! cmp -s "$list" "$dir/installed.txt"; then
-    rm -rf "$dir"
-    "${PYTHON:-python3}" -m venv "$dir"
-    "$dir/bin/pip" install -q -r "$list"
-    cp "$list" "$dir/installed.txt"
-  fi
-}
-
 # The Python package: built as a user would install it, its tests, its types.
 part_python() {
   venv python backup-py/requirements-dev.txt
@@ -121,16 +100,18 @@ part_foreign() {
   if ! command -v npm >/dev/null; then
     # The tests say so; on CI they fail then.
     echo "npm is missing: the JavaScript client is not tried"
-  elif ! cmp -s "$here/package.json" "$node/installed.json"; then
-    rm -rf "$node"
-    mkdir -p "$node"
-    cp "$here/package.json" "$node/"
-    npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix "$node"
-    cp "$here/package.json" "$node/installed.json"
+  else
+    packages javascript "$here/package.json"
   fi
   cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant --example copy_drive
   BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant BACKUP_COPY_DRIVE=$target/release/examples/copy_drive \
     NODE_PATH=$node/node_modules "$cache/foreign/bin/python" -m pytest -q "$here"
+}
+
+# Object stores that others wrote - SeaweedFS for S3, Azurite for Azure Blob - keep every promise and hold a whole life of a
+# repository; eight processes that write to one on SeaweedFS are killed at random. A server that does not start is a failure.
+part_servers() {
+  servers cargo test --workspace --all-features --locked --test servers --test killed -- --nocapture server
 }
 
 # What a fixed small backup costs, in instructions, is what benches/counts.json says, within 3 %.
@@ -169,18 +150,6 @@ part_tree() {
   rm -rf "$place"
 }
 
-all=(format lint rust docs purity examples reader foreign python counts bench tree)
-parts=("$@")
-if [ ${#parts[@]} -eq 0 ]; then parts=("${all[@]}"); fi
-if [ "${parts[*]}" = fast ]; then parts=(format lint rust); fi
-for part in "${parts[@]}"; do
-  if ! declare -F "part_$part" >/dev/null; then
-    echo "there is no part '$part'; there are: ${all[*]}" >&2
-    exit 2
-  fi
-done
-for part in "${parts[@]}"; do
-  say "$part"
-  "part_$part"
-done
-say "all passed: ${parts[*]}"
+all=(format lint rust docs purity examples reader foreign servers python counts bench tree)
+if [ "$*" = fast ]; then set -- format lint rust; fi
+run_parts "$@"

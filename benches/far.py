@@ -56,7 +56,8 @@ def object_store(folder):
     try:
         for _ in range(120):
             time.sleep(0.5)
-            if answers(f"http://127.0.0.1:{s3}/{BUCKET}"):
+            # The gateway answers before there is a bucket, which it makes last; the filer shows it.
+            if answers(f"http://127.0.0.1:{s3}/{BUCKET}") and answers(f"http://127.0.0.1:{filer}/buckets/{BUCKET}/", refused=False):
                 break
         else:
             raise SystemExit(f"SeaweedFS does not start:\n{(folder.parent / 'weed.log').read_text(errors='replace')[-2000:]}")
@@ -66,12 +67,12 @@ def object_store(folder):
         weed.wait()
 
 
-def answers(url):
+def answers(url, refused=True):
     try:
         urllib.request.urlopen(url, timeout=5).close()
     except urllib.error.HTTPError:
-        # Refused, for want of a signature: it is there.
-        return True
+        # For want of a signature: it is there.
+        return refused
     except OSError:
         return False
     return True

@@ -136,6 +136,10 @@ enum backup_code
    */
   BACKUP_CODE_FENCED = 26,
   /**
+   * The store does not do what keeping data safe needs; nothing was created.
+   */
+  BACKUP_CODE_UNSAFE_STORE = 27,
+  /**
    * The content changed while it was read.
    */
   BACKUP_CODE_CHANGED_WHILE_READING = 30,

@@ -55,6 +55,7 @@ pub enum ErrorKind {
     /// A prune took away, while this run was under way, what the run relied on, and it could not be copied any more.
     Fenced = 26,
     /// The store does not do, or no longer does, what keeping data safe needs.
+    /// The store does not do what keeping data safe needs: a probe found that out, and nothing was created.
     UnsafeStore = 27,
     /// The content changed while it was read; the copy may mix two states.
     ChangedWhileReading = 30,

@@ -46,6 +46,8 @@ pub enum backup_code {
     Missing = 25,
     /// A prune took away what a backup under way relied on; run it again.
     Fenced = 26,
+    /// The store does not do what keeping data safe needs; nothing was created.
+    UnsafeStore = 27,
     /// The content changed while it was read.
     ChangedWhileReading = 30,
     /// The content is not what the source announced.

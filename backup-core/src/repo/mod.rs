@@ -55,7 +55,7 @@ use crate::item::Collection;
 use crate::limits;
 use crate::secret::Credential;
 use crate::source::Source;
-use crate::store::{Created, Key, Store, as_of};
+use crate::store::{Created, Key, Probe, Store, as_of, probe_at};
 use crate::time::Timestamp;
 
 pub use backup::{BackupReport, BackupRun};
@@ -98,6 +98,7 @@ struct Inner {
     proved: Proved,
     /// Open as of an earlier time.
     read_only: bool,
+    probe: OnceLock<Probe>,
 }
 
 /// How to create or open a repository, beyond where and with which key.
@@ -114,6 +115,10 @@ pub struct Options {
     /// Opens the repository as it was at this time, by the store's clock, whatever was hidden, overwritten or added since; nothing can be
     /// written. For a store that keeps versions, after somebody has deleted what there was; see `docs/immutability.md`. `known_head` does not count then.
     pub as_of: Option<Timestamp>,
+    /// Opening tries what the store does, as creating always does ([`probe`](crate::store::probe)), and refuses one that is unsafe. Costs 24
+    /// calls and the right to write. Off by default: a store does not change its ways from one day to the next, and whoever
+    /// opens a repository to restore from it need not be allowed to write. Worth it after a move to another service, gateway or file system.
+    pub probe: bool,
 }
 
 /// A snapshot in a listing.
@@ -169,10 +174,11 @@ impl Repository {
         Self::open_with(store, credential, Env::system(), Options::default()).await
     }
 
-    /// Creates a repository in an empty store. Of two that try at once, one succeeds.
+    /// Creates a repository in an empty store. Of two that try at once, one succeeds. Tries first what the store does
+    /// ([`probe`](crate::store::probe)): nothing of the repository is written to one that is unsafe.
     ///
     /// # Errors
-    /// `AlreadyExists` if there is one; else what the store reports.
+    /// `AlreadyExists` if there is one; `UnsafeStore` if backups would not be safe there; else what the store reports.
     pub async fn init_with(
         store: Arc<dyn Store>,
         credential: &Credential,
@@ -186,7 +192,12 @@ impl Repository {
         match store.size(&ObjectName::Log(0).key()).await {
             Ok(_) => return Err(exists()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) if error.is_retryable() => return Err(error),
+            // A store that hides what is absent answers so for every name; the probe says that more clearly.
+            Err(error) => {
+                probe_at(&*store, env.random()?).await?;
+                return Err(error);
+            }
         }
         // What is left of a repository must not become part of another one.
         for prefix in ["log", "checkpoint"] {
@@ -198,6 +209,8 @@ impl Repository {
             }
         }
         let id = RepoId::from_bytes(env.random()?);
+        // The id is random and no secret, so it serves for the probe's name too.
+        let found = probe_at(&*store, *id.as_bytes()).await?;
         let ring = Keyring::generate(&env)?;
         let slot = ObjectId::from_bytes(env.random()?);
         let bytes = seal_slot(&env, id, slot, &ring, credential, options.kdf)?;
@@ -213,14 +226,17 @@ impl Repository {
             store.delete(&ObjectName::KeySlot(slot).key()).await?;
             return Err(exists());
         }
-        Self::load(store, env, id, ring, options).await
+        let repository = Self::load(store, env, id, ring, options).await?;
+        let _ = repository.inner.probe.set(found);
+        Ok(repository)
     }
 
     /// Opens a repository.
     ///
     /// # Errors
     /// `NotARepository` if there is none, `WrongKey` if no slot opens, `NewerFormat` if it was written by a newer
-    /// version, `RolledBack` if the store shows less than `options.known_head`, `Corrupt` or `Missing` for damage.
+    /// version, `RolledBack` if the store shows less than `options.known_head`, `Corrupt` or `Missing` for damage, `UnsafeStore` if
+    /// `options.probe` was asked for and backups are not safe there.
     pub async fn open_with(
         store: Arc<dyn Store>,
         credential: &Credential,
@@ -255,6 +271,11 @@ impl Repository {
                     match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
                         // A slot of a creation that lost a race opens, but the log is another repository's.
                         Err(error) if error.kind() == ErrorKind::Corrupt => failure = Some(error),
+                        Ok(repository) if options.probe => {
+                            let found = probe_at(&*store, env.random()?).await?;
+                            let _ = repository.inner.probe.set(found);
+                            return Ok(repository);
+                        }
                         other => return other,
                     }
                 }
@@ -289,6 +310,7 @@ impl Repository {
             bytes_read: AtomicU64::new(0),
             proved: Proved::default(),
             read_only: options.as_of.is_some(),
+            probe: OnceLock::new(),
         };
         // What has been seen may be from after that time.
         let known = options.known_head.filter(|_| options.as_of.is_none());
@@ -303,6 +325,12 @@ impl Repository {
     #[must_use]
     pub fn id(&self) -> RepoId {
         self.inner.id
+    }
+
+    /// What the store was seen to do when this repository was created, or opened with [`Options::probe`]; else nothing.
+    #[must_use]
+    pub fn probe(&self) -> Option<&Probe> {
+        self.inner.probe.get()
     }
 
     /// The end of the log as known now; see [`Head`].
@@ -509,6 +537,12 @@ impl Inner {
                 Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())
             );
         };
+        self.read_snapshot_named(named).await
+    }
+
+    /// The same for one that a log entry names, perhaps one that is newer than the state of this repository.
+    async fn read_snapshot_named(&self, named: &SnapshotRef) -> Result<Snapshot> {
+        let id = named.id();
         let name = ObjectName::Snapshot(id.into());
         let bytes = self.read_named(name, named.object).await?;
         let snapshot = Snapshot::decode(&open_object(self.id, &self.ring, name, &bytes)?)?;

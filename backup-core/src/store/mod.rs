@@ -4,6 +4,7 @@ mod immutable;
 mod memory;
 #[cfg(feature = "object-store")]
 mod object;
+mod probe;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,6 +22,8 @@ pub use memory::MemoryStore;
 pub use object::remove_leftovers;
 #[cfg(feature = "object-store")]
 pub use object::{ObjectStoreAdapter, from_url, object_store};
+pub(crate) use probe::probe_at;
+pub use probe::{Contest, Deletion, Listed, Probe, probe};
 
 /// A flat map from names to immutable bytes.
 ///

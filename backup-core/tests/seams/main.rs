@@ -17,6 +17,7 @@ mod folder;
 #[cfg(unix)]
 mod folder_hostile;
 mod immutable;
+mod probe;
 mod sink;
 mod source;
 mod store;

@@ -59,7 +59,7 @@ async fn local_disk_keeps_every_promise_inside_tokio() {
 
 /// Ways to break a promise, each with a word of the promise that is broken.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Lie {
+pub(super) enum Lie {
     OverwritesOnCreate,
     LooksThenWrites,
     SaysNewTwice,
@@ -73,13 +73,15 @@ enum Lie {
     KeepsDeleted,
     LosesEmptyObjects,
     AnswersMissingAsUnavailable,
+    AnswersMissingAsForbidden,
+    ShowsWhatNobodyCreated,
     TruncatesLargeObjects,
 }
 
 #[derive(Debug)]
-struct Liar {
-    inner: MemoryStore,
-    lie: Lie,
+pub(super) struct Liar {
+    pub(super) inner: MemoryStore,
+    pub(super) lie: Lie,
 }
 
 /// Lets other futures go first.
@@ -138,13 +140,22 @@ impl Store for Liar {
         let read = self.inner.read(key, range).await;
         let hide = |error: Error| match self.lie {
             Lie::AnswersMissingAsUnavailable => Error::new(ErrorKind::Unavailable, "not now"),
+            Lie::AnswersMissingAsForbidden => Error::new(ErrorKind::PermissionDenied, "not for you"),
             _ => error,
         };
-        read.map_err(hide)
+        match self.lie {
+            Lie::ShowsWhatNobodyCreated => read.or_else(|_| Ok(Bytes::new())),
+            _ => read.map_err(hide),
+        }
     }
 
     async fn size(&self, key: &Key) -> Result<u64> {
-        let size = self.inner.size(key).await?;
+        let size = match self.inner.size(key).await {
+            Err(_) if self.lie == Lie::AnswersMissingAsForbidden => {
+                return Err(Error::new(ErrorKind::PermissionDenied, "not for you"));
+            }
+            size => size?,
+        };
         Ok(if self.lie == Lie::ReportsPaddedSize { size.next_multiple_of(512) } else { size })
     }
 
@@ -196,6 +207,8 @@ fn every_lie_of_a_store_is_named() {
         (Lie::KeepsDeleted, "is gone"),
         (Lie::LosesEmptyObjects, "reads back"),
         (Lie::AnswersMissingAsUnavailable, "is NotFound"),
+        (Lie::AnswersMissingAsForbidden, "is NotFound"),
+        (Lie::ShowsWhatNobodyCreated, "is NotFound"),
         (Lie::TruncatesLargeObjects, "reads back"),
     ] {
         let failure =

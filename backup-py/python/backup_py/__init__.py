@@ -46,6 +46,7 @@ from .exceptions import (
     ThrottledError,
     UnauthenticatedError,
     UnavailableError,
+    UnsafeStoreError,
     UnsupportedError,
     WrongKeyError,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "ThrottledError",
     "UnauthenticatedError",
     "UnavailableError",
+    "UnsafeStoreError",
     "UnsupportedError",
     "Value",
     "VerifyLevel",

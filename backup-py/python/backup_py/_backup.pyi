@@ -87,8 +87,9 @@ class Repository:
         `kdf_memory_kib` (64 MiB), `kdf_passes` (3) and `kdf_lanes` (4) say what stretching the passphrase costs at each
         opening; more makes guessing dearer, less than the default is refused.
 
-        Raises `AlreadyExistsError` if there is a repository, `InvalidArgumentError` for an option that does not exist,
-        `UnsupportedError` for an unknown kind of store, and what the store reports.
+        Raises `AlreadyExistsError` if there is a repository, `UnsafeStoreError` if backups would not be safe at this place,
+        `InvalidArgumentError` for an option that does not exist, `UnsupportedError` for an unknown kind of store, and what the
+        store reports.
         """
 
     @staticmethod

@@ -40,6 +40,7 @@ __all__ = [
     "ThrottledError",
     "UnauthenticatedError",
     "UnavailableError",
+    "UnsafeStoreError",
     "UnsupportedError",
     "WrongKeyError",
 ]
@@ -217,6 +218,12 @@ class FencedError(BackupError):
     code = 26
 
 
+class UnsafeStoreError(BackupError):
+    """The store does not do what keeping data safe needs; the message says what. Nothing was created there."""
+
+    code = 27
+
+
 class ChangedWhileReadingError(BackupError):
     """The content changed while it was read; the copy may mix two states."""
 
@@ -269,6 +276,7 @@ _BY_CODE: dict[int, type[BackupError]] = {
         NotARepositoryError,
         MissingError,
         FencedError,
+        UnsafeStoreError,
         ChangedWhileReadingError,
         SourceMismatchError,
         CursorExpiredError,

@@ -140,8 +140,8 @@ impl<'a> PruneRun<'a> {
     /// memory: a bit for every chunk, some 150 bytes for every pack, and two packs in the making.
     ///
     /// # Errors
-    /// `Missing` or `Corrupt` if a snapshot needs what is not there: then nothing is condemned, and verify tells more. `Canceled`, or what
-    /// the store reports. Whatever the error, nothing that a snapshot needs is lost, and another run goes on.
+    /// `Missing` or `Corrupt` if a snapshot needs what is not there: then nothing is condemned, and verify tells more. `Fenced` if others kept
+    /// removing and pruning at the same time. `Canceled`, or what the store reports. Whatever the error, nothing that a snapshot needs is lost, and another run goes on.
     pub async fn run(self) -> Result<PruneReport> {
         let inner = Arc::clone(&self.repository.inner);
         let mut reporter = Reporter::new(self.callback, self.token);
@@ -160,12 +160,17 @@ impl<'a> PruneRun<'a> {
                 Ok(()) => break,
                 // Somebody else has taken things out of use meanwhile, or deleted what we were about to read: all that was found out is void.
                 Err(error)
-                    if attempt < ATTEMPTS
-                        && matches!(
-                            error.kind(),
-                            ErrorKind::Missing | ErrorKind::Fenced | ErrorKind::NotFound
-                        )
-                        && inner.has_withdrawn_since(before.withdrawn).await? => {}
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Missing | ErrorKind::Fenced | ErrorKind::NotFound
+                    ) && inner.has_withdrawn_since(before.withdrawn).await? =>
+                {
+                    if attempt == ATTEMPTS {
+                        // Nothing is missing: others were quicker each time.
+                        let message = "other prunes and removals were quicker, time and again";
+                        return Err(Error::new(ErrorKind::Fenced, message).with_source(error));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -323,13 +328,15 @@ impl Prune<'_, '_> {
     ) -> Result<()> {
         let superseded = superseded(state);
         let new = |named: &&SnapshotRef| !marked.contains(&named.id()) && !superseded.contains(&named.id());
-        let new: Vec<SnapshotId> = state.snapshots.iter().filter(new).map(SnapshotRef::id).collect();
+        let new: Vec<&SnapshotRef> = state.snapshots.iter().filter(new).collect();
         self.reporter.totals.items_total = state.snapshots.len() as u64;
         let index = marks.index();
         let inner = self.inner;
-        let read =
-            |id: &SnapshotId| -> BoxFuture<'_, Result<Snapshot>> { Box::pin(inner.read_snapshot(*id)) };
-        let reads: Vec<_> = new.iter().map(read).collect();
+        // By what `state` names: a commit that was quicker than a condemnation is in no other state of this repository yet.
+        let mut reads: Vec<BoxFuture<'_, Result<Snapshot>>> = Vec::new();
+        for named in new {
+            reads.push(Box::pin(inner.read_snapshot_named(named)));
+        }
         let mut snapshots = stream::iter(reads).buffered(CONCURRENCY);
         while let Some(snapshot) = snapshots.next().await {
             let snapshot = snapshot?;
