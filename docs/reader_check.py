@@ -10,7 +10,8 @@ import struct
 from reader_repository import (
     Frame, Item, Location, Name, PackRef, Repository, Segment, Snapshot, check_location, whole_attributes)
 from reader_sealed import (
-    DATA, H, HEADER, KH, MAX_OBJECT, PURPOSE_ID, Cursor, Missing, open_envelope, pack_name, require)
+    DATA, H, HEADER, KH, MAX_OBJECT, PARITY, PURPOSE_ID, Cursor, Missing, check_preamble, open_envelope, pack_name,
+    require)
 
 
 class Check:
@@ -31,6 +32,7 @@ class Check:
         print(f"log entries: {log.number + 1}, head {log.number}:{log.head.hex()}")
         print(f"snapshots: {len(log.snapshots)}\nsegments: {len(log.segments)}\npacks: {len(self.packs)}")
         print("\n".join(f"{name}: {count}" for name, count in self.counts.items()))
+        print("parity objects: {}, for {} objects".format(*check_parity(self.repository)))
         print(f"packs that no segment names: {len(listed - self.packs.keys())}")
 
     # format.md 5.3
@@ -144,3 +146,60 @@ class Check:
             if place and place.length == length:
                 return segment.packs[segment.frames[place.frame].pack].header[7] == DATA
         return False
+
+
+# format.md 5.4
+def check_parity(repository: Repository) -> tuple[int, int]:
+    """Holds every set of parity against what it protects; how many parity objects, and how many objects they protect.
+
+    The parity itself is held against its hashes, not computed.
+    """
+    store, heads = repository.store, dict[bytes, bytes]()
+    names = store.list("parity")
+    for name in names:
+        data = store.get(name)
+        assert data is not None
+        check_preamble(data, PARITY, name)
+        identity, number = bytes.fromhex(name[7:39]), int(name[40:], 16)
+        length = int.from_bytes(data[8:12], "little")
+        head, parity = data[12:12 + length], data[12 + length:]
+        require(data[7] == number, f"{name}: another number than its name has")
+        cursor = repository.verify(b"backup-engine v1 parity", head, name)
+        require(heads.setdefault(identity, head) == head, f"{name}: its head is not that of its set")
+        require(cursor.take(16) == repository.keyring.repository, f"{name}: of another repository")
+        require(cursor.take(16) == identity, f"{name}: of another set")
+        block, longest = cursor.u32(), cursor.u64()
+        require(block > 0 and block % 64 == 0 and longest > 0 and longest % 64 == 0, f"{name}: lengths out of bounds")
+        hashes = [[cursor.take(16) for _ in range(0, longest, block)] for _ in range(cursor.u16())]
+        require(number < len(hashes) and len(parity) == longest, f"{name}: not the parity of its head")
+        require(half_hashes(parity, block) == hashes[number], f"{name}: parity is not what was written")
+        for _ in range(cursor.u16()):
+            check_member(repository, cursor, block, longest, name)
+        cursor.end()
+    members = {name for head in heads.values() for name in member_names(head)}
+    return len(names), len(members)
+
+
+def half_hashes(data: bytes, block: int) -> list[bytes]:
+    return [H(data[at:at + block])[:16] for at in range(0, len(data), block)]
+
+
+def check_member(repository: Repository, cursor: Cursor, block: int, longest: int, what: str) -> None:
+    member, size, whole = cursor.text16(255).decode(), cursor.u64(), cursor.take(32)
+    expected = [cursor.take(16) for _ in range(0, size, block)]
+    data = repository.store.get(member)
+    if data is None:
+        raise Missing(f"{member}: does not exist, but {what} protects it")
+    require(len(data) == size <= longest and H(data) == whole and half_hashes(data, block) == expected,
+            f"{member}: not what {what} protects")
+
+
+def member_names(head: bytes) -> list[str]:
+    cursor, names = Cursor(head, "parity"), []
+    cursor.take(32)
+    block, length = cursor.u32(), cursor.u64()
+    cursor.take(cursor.u16() * 16 * -(-length // block))
+    for _ in range(cursor.u16()):
+        names.append(cursor.text16(255).decode())
+        cursor.take(32 + 16 * -(-cursor.u64() // block))
+    return names

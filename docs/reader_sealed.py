@@ -161,10 +161,10 @@ class Cursor:
 
 # format.md 2: Objects ------------------------------------------------------------------------------------------------
 
-PACK, SEGMENT, SNAPSHOT, LOG, CHECKPOINT = 2, 3, 4, 5, 6
+PACK, SEGMENT, SNAPSHOT, LOG, CHECKPOINT, PARITY = 2, 3, 4, 5, 6, 7
 DATA, TREE, META = 1, 2, 3
 NAMES = {"keys": r"keys/[0-9a-f]{32}", "log": r"log/[0-9a-f]{16}", "checkpoint": r"checkpoint/[0-9a-f]{16}",
-         "pack": r"pack/([0-9a-f]{2})/\1[0-9a-f]{30}"}
+         "pack": r"pack/([0-9a-f]{2})/\1[0-9a-f]{30}", "parity": r"parity/[0-9a-f]{32}/[0-9a-f]{2}"}
 
 
 def pack_name(pack: bytes) -> str:

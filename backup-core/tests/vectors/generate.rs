@@ -54,7 +54,7 @@ type Fill = fn(&World) -> Result<()>;
 
 /// Every vector file by name.
 pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
-    let makers: [(&'static str, Key, Fill); 9] = [
+    let makers: [(&'static str, Key, Fill); 10] = [
         ("passphrase", Key::Passphrase("pass phrase \u{e9}"), passphrase),
         ("history", Key::Raw(7), history),
         ("values", Key::Raw(7), values),
@@ -64,6 +64,7 @@ pub(crate) fn files() -> Result<BTreeMap<String, Vec<u8>>> {
         ("folded", Key::Raw(7), folded),
         ("pruned", Key::Raw(7), pruned),
         ("locked", Key::Raw(7), locked),
+        ("protected", Key::Raw(7), protected),
     ];
     let (mut files, mut repositories) = (BTreeMap::new(), BTreeMap::new());
     for (seed, (name, key, fill)) in (1u64..).zip(makers) {
@@ -376,6 +377,22 @@ fn locked(world: &World) -> Result<()> {
     block_on(repository.extend_locks().run())?;
     source.put_file("2", None, "two", noise(2_000, 2));
     world.backup(&source)
+}
+
+/// Parity of everything, in several sets; the last of them of fewer objects.
+fn protected(world: &World) -> Result<()> {
+    let (source, repository) = (source("protected"), &world.repository);
+    for file in 0..3u8 {
+        source.put_file(
+            &format!("{file}"),
+            None,
+            format!("{file}"),
+            noise(20_000 * (1 + usize::from(file)), file.into()),
+        );
+        world.backup(&source)?;
+    }
+    let report = block_on(repository.add_parity().redundancy(2, 5).run())?;
+    if report.findings.is_empty() { Ok(()) } else { Err(format!("{:?}", report.findings).into()) }
 }
 
 /// Everything that a reader can find in a repository, as text (README.md).
