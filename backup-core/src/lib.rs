@@ -76,6 +76,7 @@ pub mod policy;
 mod progress;
 mod repo;
 mod retention;
+mod sampling;
 mod secret;
 mod sink;
 mod source;
@@ -102,9 +103,9 @@ pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, Finding, Head, Listing, Options, PruneReport,
-    PruneRun, Repository, RestoreReport, RestoreRun, Retained, SnapshotInfo, SnapshotSummary, Suspicion,
-    VerifyLevel, VerifyReport, VerifyRun,
+    BackupReport, BackupRun, Browser, Difference, Differences, DrillFinding, DrillReport, DrillRun, Finding,
+    Head, Listing, Options, PruneReport, PruneRun, Repository, RestoreReport, RestoreRun, Retained,
+    SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport, VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use secret::{Credential, Passphrase, Secret};

@@ -8,6 +8,7 @@ mod chunks;
 mod commit;
 mod content;
 mod difference;
+mod drill;
 mod frames;
 #[cfg(feature = "testkit")]
 pub(crate) mod imaginary;
@@ -56,6 +57,7 @@ use crate::time::Timestamp;
 pub use backup::{BackupReport, BackupRun};
 pub use browse::{Browser, Listing};
 pub use difference::{Difference, Differences};
+pub use drill::{DrillFinding, DrillReport, DrillRun};
 pub use log::Head;
 pub use prune::{PruneReport, PruneRun};
 pub use restore::{RestoreReport, RestoreRun};

@@ -12,6 +12,7 @@ mod ahead;
 mod browse;
 mod cache;
 mod crash;
+mod drill;
 mod hostile;
 mod incremental;
 mod interleaved;
