@@ -105,7 +105,8 @@ pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
     BackupReport, BackupRun, Browser, Difference, Differences, DrillFinding, DrillReport, DrillRun, Finding,
     Head, Listing, Options, PruneReport, PruneRun, Repository, RestoreReport, RestoreRun, Retained,
-    SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport, VerifyRun,
+    SalvageOptions, SalvageReport, SnapshotInfo, SnapshotSource, SnapshotSummary, Suspicion, VerifyLevel,
+    VerifyReport, VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use secret::{Credential, Passphrase, Secret};

@@ -259,8 +259,7 @@ impl<'a> DrillRun<'a> {
             let is_compared = compared.contains(&drawn.browser.snapshot.collection.id);
             Box::pin(async move { drawn.look(is_compared, sink).await })
         };
-        let reads: Vec<_> = Drawn::all(&browsers, drawn).map(read).collect();
-        let mut reads = stream::iter(reads).buffered(READS);
+        let mut reads = stream::iter(Drawn::all(&browsers, drawn).map(read)).buffered(READS);
         let mut samples = Vec::new();
         while let Some(looked) = reads.next().await {
             match looked.outcome {

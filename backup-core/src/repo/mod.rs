@@ -21,7 +21,9 @@ mod prune;
 mod references;
 mod restore;
 mod retain;
+mod salvage;
 mod session;
+mod snapshot_source;
 mod staging;
 mod stored;
 mod suspicion;
@@ -62,6 +64,8 @@ pub use log::Head;
 pub use prune::{PruneReport, PruneRun};
 pub use restore::{RestoreReport, RestoreRun};
 pub use retain::Retained;
+pub use salvage::{SalvageOptions, SalvageReport};
+pub use snapshot_source::SnapshotSource;
 pub use suspicion::Suspicion;
 pub use verify::{Finding, VerifyLevel, VerifyReport, VerifyRun};
 
@@ -87,6 +91,8 @@ struct Inner {
     caches: Arc<Caches>,
     cache: Option<Cache>,
     bytes_read: AtomicU64,
+    /// It is what could be saved of a damaged repository: nothing is written, and the log is not read again.
+    salvaged: Option<salvage::Salvaged>,
 }
 
 /// How to create or open a repository, beyond where and with which key.
@@ -118,6 +124,9 @@ pub struct SnapshotSummary {
     pub suspicious: bool,
     /// It must not be removed; see [`Repository::hold`].
     pub held: bool,
+    /// The log says for sure that it is in use. Always so but in a [salvaged](Repository::salvage) repository, where it may be that it
+    /// was removed, or never committed, and what says so is lost.
+    pub confirmed: bool,
 }
 
 /// All that a snapshot says of itself.
@@ -210,25 +219,10 @@ impl Repository {
         env: Env,
         options: Options,
     ) -> Result<Self> {
-        let prefix = Key::known("keys".into());
-        let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
-        slots.sort_unstable();
-        // Each try may cost a passphrase's stretching; a store cannot make it cost more than this many.
-        slots.truncate(limits::KEY_SLOTS_MAX);
         let (mut failure, mut seen) = (None, false);
-        for key in slots {
-            let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok())
-            else {
-                continue;
-            };
+        for slot in key_slots(&*store).await? {
             seen = true;
-            let opened = match store.read(&key, None).await {
-                Ok(bytes) => {
-                    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
-                }
-                Err(error) => Err(error),
-            };
-            match opened {
+            match try_slot(&*store, slot, credential).await {
                 Ok(None) => {}
                 Ok(Some((id, ring))) => {
                     match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
@@ -241,11 +235,7 @@ impl Repository {
                 Err(error) => failure = Some(error),
             }
         }
-        Err(match failure {
-            Some(error) => error,
-            None if seen => Error::new(ErrorKind::WrongKey, "no key slot opens with this passphrase or key"),
-            None => Error::new(ErrorKind::NotARepository, "there is no repository at this place"),
-        })
+        Err(not_opened(failure, seen))
     }
 
     async fn load(
@@ -266,6 +256,7 @@ impl Repository {
             gear: OnceLock::new(),
             caches: Arc::default(),
             bytes_read: AtomicU64::new(0),
+            salvaged: None,
         };
         let state = inner.load(options.known_head, false).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
@@ -299,7 +290,7 @@ impl Repository {
     pub fn snapshots(&self) -> Vec<SnapshotSummary> {
         let state = self.inner.state();
         let whole = state.snapshots.iter().filter(|named| named.state != SnapshotState::Checkpoint);
-        whole.map(|named| summary(&state, named)).collect()
+        whole.map(|named| self.inner.summary(&state, named)).collect()
     }
 
     /// The newest snapshot of a collection.
@@ -308,7 +299,7 @@ impl Repository {
         let state = self.inner.state();
         let mut newest = state.snapshots.iter().rev();
         let newest = newest.find(|s| s.state != SnapshotState::Checkpoint && s.collection.id == collection);
-        newest.map(|named| summary(&state, named))
+        newest.map(|named| self.inner.summary(&state, named))
     }
 
     /// What a snapshot says of itself. One request.
@@ -404,6 +395,36 @@ impl Repository {
     }
 }
 
+/// The key slots that are listed, in the order of their names.
+async fn key_slots(store: &dyn Store) -> Result<Vec<ObjectId>> {
+    let prefix = Key::known("keys".into());
+    let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
+    slots.sort_unstable();
+    // Each try may cost a passphrase's stretching; a store cannot make it cost more than this many.
+    slots.truncate(limits::KEY_SLOTS_MAX);
+    Ok(slots.iter().filter_map(|key| key.as_str().strip_prefix("keys/")?.parse().ok()).collect())
+}
+
+/// Repository and keys of a slot, if it opens.
+async fn try_slot(
+    store: &dyn Store,
+    slot: ObjectId,
+    credential: &Credential,
+) -> Result<Option<(RepoId, Keyring)>> {
+    let key = ObjectName::KeySlot(slot).key();
+    let bytes = store.read(&key, None).await?;
+    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
+}
+
+/// Why nothing was opened: the trouble with one of the slots, if there was any.
+fn not_opened(failure: Option<Error>, seen: bool) -> Error {
+    match failure {
+        Some(error) => error,
+        None if seen => Error::new(ErrorKind::WrongKey, "no key slot opens with this passphrase or key"),
+        None => Error::new(ErrorKind::NotARepository, "there is no repository at this place"),
+    }
+}
+
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Repository")
@@ -428,6 +449,9 @@ impl Inner {
 
     /// Takes over what others have committed since; the number of the newest entry.
     async fn refresh(&self) -> Result<u64> {
+        if self.salvaged.is_some() {
+            return Ok(self.state().head.number);
+        }
         let state = self.advance(State::clone(&self.state())).await?;
         let number = state.head.number;
         self.set_state(state);
@@ -461,6 +485,7 @@ impl Inner {
                 state: snapshot.state,
                 suspicious: named.is_some_and(|named| named.suspicious),
                 held: state.is_held(snapshot.id),
+                confirmed: self.is_confirmed(snapshot.id),
             },
             parent: snapshot.parent,
             stats: snapshot.stats,
@@ -484,10 +509,14 @@ impl Inner {
                 Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())
             );
         };
-        let name = ObjectName::Snapshot(id.into());
+        self.read_snapshot_of(named).await
+    }
+
+    async fn read_snapshot_of(&self, named: &SnapshotRef) -> Result<Snapshot> {
+        let name = ObjectName::Snapshot(named.object.id);
         let bytes = self.read_named(name, named.object).await?;
         let snapshot = Snapshot::decode(&open_object(self.id, &self.ring, name, &bytes)?)?;
-        let is_named = snapshot.id == id
+        let is_named = snapshot.id == named.id()
             && snapshot.collection == named.collection
             && snapshot.created == named.created
             && snapshot.state == named.state
@@ -498,15 +527,16 @@ impl Inner {
             Err(Error::corrupt("snapshot is not the one that the log names").with_item(name.to_string()))
         }
     }
-}
 
-fn summary(state: &State, named: &SnapshotRef) -> SnapshotSummary {
-    SnapshotSummary {
-        id: named.id(),
-        collection: named.collection.clone(),
-        created: named.created,
-        state: named.state,
-        suspicious: named.suspicious,
-        held: state.is_held(named.id()),
+    fn summary(&self, state: &State, named: &SnapshotRef) -> SnapshotSummary {
+        SnapshotSummary {
+            id: named.id(),
+            collection: named.collection.clone(),
+            created: named.created,
+            state: named.state,
+            suspicious: named.suspicious,
+            held: state.is_held(named.id()),
+            confirmed: self.is_confirmed(named.id()),
+        }
     }
 }

@@ -11,6 +11,7 @@
 mod ahead;
 mod browse;
 mod cache;
+mod copies;
 mod crash;
 mod drill;
 mod hostile;
@@ -23,6 +24,7 @@ mod prune;
 mod regressions;
 mod retain;
 mod roundtrip;
+mod salvage;
 mod scale;
 mod undo;
 mod uploads;

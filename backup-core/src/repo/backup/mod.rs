@@ -127,6 +127,7 @@ impl<'a> BackupRun<'a> {
     /// is kept in a checkpoint and used by the next run. Single items that fail are no error: see the report.
     pub async fn run(self) -> Result<BackupReport> {
         let inner = Arc::clone(&self.repository.inner);
+        inner.check_writable()?;
         let mut reporter = Reporter::new(self.callback, self.token);
         reporter.phase(Phase::Opening)?;
         self.repository.refresh().await?;
@@ -139,7 +140,7 @@ impl<'a> BackupRun<'a> {
             source: self.source,
             collection,
             bases,
-            labels: self.labels,
+            labels: self.labels.into_iter().chain(self.source.labels()).collect(),
             started: inner.env.now(),
             full: self.full,
             checkpoint_bytes: self.checkpoint_bytes,

@@ -143,6 +143,7 @@ impl<'a> PruneRun<'a> {
     /// the store reports. Whatever the error, nothing that a snapshot needs is lost, and another run goes on.
     pub async fn run(self) -> Result<PruneReport> {
         let inner = Arc::clone(&self.repository.inner);
+        inner.check_writable()?;
         let mut reporter = Reporter::new(self.callback, self.token);
         reporter.phase(Phase::Opening)?;
         let settings = Settings { grace: self.grace, unused_percent: self.unused_percent, dry: self.dry };
