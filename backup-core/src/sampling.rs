@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_the_published_ones_where_the_population_is_large() {
+    fn bounds_are_the_binomial_ones_where_the_population_is_large() {
         let share = |sampled, found, confidence| {
             let population = 1_000_000_000;
             most_bad(population, sampled, found, confidence) as f64 / population as f64
@@ -148,7 +148,7 @@ mod tests {
         }
         // The rule of three.
         assert!((share(1_000, 0, 0.95) - 3.0 / 1_000.0).abs() < 1e-5);
-        // From tables of the limits.
+        // Found by bisecting the binomial tail, with coefficients in whole numbers.
         for (sampled, found, limit) in
             [(10, 1, 0.3942), (20, 1, 0.2161), (20, 5, 0.4556), (50, 2, 0.1206), (100, 3, 0.0757)]
         {
