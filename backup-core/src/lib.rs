@@ -77,6 +77,7 @@ pub mod policy;
 mod progress;
 mod repo;
 mod retention;
+mod sampling;
 mod scrub;
 mod secret;
 mod sink;
@@ -104,9 +105,10 @@ pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, ExtendReport, ExtendRun, Head, KeySlot,
-    Listing, MirrorReport, MirrorRun, Options, ParityReport, ParityRun, PruneReport, PruneRun, Repository,
-    RestoreReport, RestoreRun, Retained, SnapshotInfo, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
+    BackupReport, BackupRun, Browser, Difference, Differences, DrillFinding, DrillReport, DrillRun,
+    ExtendReport, ExtendRun, Head, KeySlot, Listing, MirrorReport, MirrorRun, Options, ParityReport,
+    ParityRun, PruneReport, PruneRun, Repository, RestoreReport, RestoreRun, Retained, SalvageOptions,
+    SalvageReport, SnapshotInfo, SnapshotSource, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
     VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};

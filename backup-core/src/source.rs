@@ -62,6 +62,11 @@ pub trait Source: fmt::Debug + Send + Sync {
         Attributes::new()
     }
 
+    /// Names and values that every snapshot of this source carries as labels, each of at most 1,024 bytes.
+    fn labels(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// How many items the engine may read at once. More than one pays off where each read waits for a network.
     fn concurrency(&self) -> usize {
         1

@@ -1,6 +1,7 @@
 //! Frames and packs (`docs/format.md` 5.1 and 5.2).
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -185,17 +186,30 @@ pub(crate) struct Directory {
 
 /// Reads the directory of a whole pack, and checks that frames, directory and footer fill it without gaps.
 pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Directory> {
+    let footer_at = bytes.len().saturating_sub(FOOTER_LEN);
+    let place = open_footer(pack, bytes.len() as u64, bytes.get(footer_at..).unwrap_or_default())?;
+    let start = usize::try_from(place.start).unwrap_or(usize::MAX);
+    open_directory(pack, place.start, bytes.get(start..footer_at).unwrap_or_default())
+}
+
+/// Where the sealed directory lies in a pack of `len` bytes, whose last [`FOOTER_LEN`] are these.
+pub(crate) fn open_footer(pack: &OpenedObject, len: u64, footer: &[u8]) -> Result<Range<u64>> {
     let damage = |how: &str| Error::corrupt(format!("pack {how}")).with_item(pack.name().to_string());
-    let footer_at = bytes.len().checked_sub(FOOTER_LEN).ok_or_else(|| damage("is too short"))?;
-    let footer = pack.part(FOOTER_PART, bytes.get(footer_at..).unwrap_or_default())?;
+    let footer_at = len.checked_sub(FOOTER_LEN as u64).ok_or_else(|| damage("is too short"))?;
+    let footer = pack.part(FOOTER_PART, footer)?;
     let mut reader = Reader::new(&footer, "pack footer");
-    let offset = usize::try_from(reader.u64()?).map_err(|_| damage("has a directory out of bounds"))?;
-    let len = reader.len32()?;
-    if reader.u32()? != 0 || offset.checked_add(len) != Some(footer_at) {
+    let (offset, directory_len) = (reader.u64()?, reader.u32()?);
+    if reader.u32()? != 0 || offset.checked_add(u64::from(directory_len)) != Some(footer_at) {
         return Err(damage("has a directory that does not end at its footer"));
     }
     reader.finish()?;
-    let directory = pack.part(DIRECTORY_PART, bytes.get(offset..footer_at).unwrap_or_default())?;
+    Ok(offset..footer_at)
+}
+
+/// Opens a sealed directory that begins at `offset` in its pack, and checks that the frames fill what lies before it without gaps.
+pub(crate) fn open_directory(pack: &OpenedObject, offset: u64, sealed: &[u8]) -> Result<Directory> {
+    let damage = |how: &str| Error::corrupt(format!("pack {how}")).with_item(pack.name().to_string());
+    let directory = pack.part(DIRECTORY_PART, sealed)?;
     let raw = read_envelope(&directory, "pack directory")?;
     let mut reader = Reader::new(&raw, "pack directory");
     let count = reader.count32(FrameSpan::ENCODED_LEN)?;
@@ -209,7 +223,7 @@ pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Direct
         end = frame.end();
         frames.push(frame);
     }
-    if end != offset as u64 {
+    if end != offset {
         return Err(damage("has a gap before its directory"));
     }
     let mut parts: Vec<u32> = frames.iter().map(|frame| frame.part).collect();

@@ -384,6 +384,36 @@ pub(crate) mod name_key {
         key
     }
 
+    /// The name in a key below a parent (`prefix` as given by [`below`]).
+    pub(crate) fn name(key: &[u8], prefix: &[u8]) -> Result<Name> {
+        let damaged = || Error::corrupt("names tree has a key that does not parse");
+        let mut rest = key.strip_prefix(prefix).ok_or_else(damaged)?;
+        let mut name = Vec::new();
+        loop {
+            rest = match rest {
+                [0, 1, ..] => return Ok(Name::from(name.as_slice())),
+                [0, 0xff, rest @ ..] => {
+                    name.push(0);
+                    rest
+                }
+                [0, ..] | [] => return Err(damaged()),
+                [byte, rest @ ..] => {
+                    name.push(*byte);
+                    rest
+                }
+            };
+        }
+    }
+
+    /// What a key begins with that names its parent, and the parent.
+    pub(crate) fn parent(key: &[u8]) -> Result<(&[u8], Option<ItemId>)> {
+        let damaged = || Error::corrupt("names tree has a key that does not parse");
+        let (len, rest) = key.split_first_chunk::<2>().ok_or_else(damaged)?;
+        let id = rest.get(..usize::from(u16::from_le_bytes(*len))).ok_or_else(damaged)?;
+        let prefix = key.get(..2 + id.len()).ok_or_else(damaged)?;
+        Ok((prefix, Some(ItemId::from(id)).filter(|id| !id.is_empty())))
+    }
+
     /// The item id at the end of a key below a parent (`prefix` as given by [`below`]).
     pub(crate) fn item_id(key: &[u8], prefix: &[u8]) -> Result<ItemId> {
         let damaged = || Error::corrupt("names tree has a key that does not parse");
@@ -461,8 +491,12 @@ mod tests {
             .map(|name| name_key::of(Some(&parent), &Name::from(*name), &"i\0d".into()))
             .collect();
         assert!(keys.is_sorted());
-        for key in &keys {
-            assert_eq!(name_key::item_id(key, &name_key::below(Some(&parent))).unwrap(), "i\0d".into());
+        for (key, name) in keys.iter().zip(names) {
+            let below = name_key::below(Some(&parent));
+            assert_eq!(name_key::item_id(key, &below).unwrap(), "i\0d".into());
+            assert_eq!(name_key::name(key, &below).unwrap(), Name::from(name));
+            assert_eq!(name_key::parent(key).unwrap(), (&below[..], Some(parent.clone())));
         }
+        assert_eq!(name_key::parent(&name_key::of(None, &Name::from("a"), &"id".into())).unwrap().1, None);
     }
 }

@@ -166,6 +166,9 @@ impl Segment {
 }
 
 impl PackInfo {
+    /// Stands for the hash of a pack that has not been read whole; only a salvaged index has such packs.
+    pub(crate) const HASH_UNKNOWN: ObjectHash = ObjectHash::from_bytes([0; 32]);
+
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let id = ObjectId::from_bytes(reader.array()?);
         let len = reader.u64()?;

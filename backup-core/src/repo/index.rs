@@ -155,7 +155,7 @@ impl Inner {
     }
 
     /// Merges what is due.
-    async fn settle(&self, index: &mut Index) -> Result<()> {
+    pub(super) async fn settle(&self, index: &mut Index) -> Result<()> {
         let most = if self.cache.is_some() { u64::from(u32::MAX) } else { MEMORY_ENTRIES_MAX };
         while let Some(due) = index.due(most) {
             if !self.merge_runs(index, due).await? {

@@ -76,7 +76,11 @@ impl Inner {
         Ok((created, Some(until)))
     }
 
-    fn may_write(&self) -> Result<()> {
+    /// Refuses what would write where only reading is possible: as of an earlier time, or what was saved of a damaged repository.
+    pub(super) fn may_write(&self) -> Result<()> {
+        if self.salvaged.is_some() {
+            return Err(super::salvage::refusal());
+        }
         if self.read_only {
             let message = "a repository that is open as of an earlier time cannot be written to";
             return Err(Error::new(ErrorKind::PermissionDenied, message));

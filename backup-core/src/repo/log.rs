@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Takes over what an entry says, all but the index.
-    fn apply(&mut self, entry: LogEntry, hash: ObjectHash) -> Result<()> {
+    pub(super) fn apply(&mut self, entry: LogEntry, hash: ObjectHash) -> Result<()> {
         let number = entry.number;
         let wrong = |what: &str| Error::corrupt(what).with_item(ObjectName::Log(number).to_string());
         if number != self.head.number + 1 || entry.previous != self.head.hash {
@@ -155,6 +155,9 @@ impl State {
 impl Inner {
     /// Reads the log and the index. With `anew`, nothing is taken from the index cache.
     pub(super) async fn load(&self, known: Option<Head>, anew: bool) -> Result<State> {
+        if self.salvaged.is_some() {
+            return Ok(State::clone(&self.state()));
+        }
         let mut state = self.load_log(known).await?;
         while let Err(error) = self.load_index_of(&mut state, anew).await {
             self.follow_past(&mut state, error).await?;
@@ -331,7 +334,7 @@ impl Inner {
         }
     }
 
-    async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
+    pub(super) async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         match self.read_log_once(number).await {
             // Perhaps only the download was bad.
             Err(error) if error.kind() == ErrorKind::Corrupt => self.read_log_once(number).await,
@@ -359,7 +362,7 @@ impl Inner {
         Ok(Some((entry, object_hash(&bytes))))
     }
 
-    async fn read_checkpoint(&self, number: u64) -> Result<Checkpoint> {
+    pub(super) async fn read_checkpoint(&self, number: u64) -> Result<Checkpoint> {
         let name = ObjectName::Checkpoint(number);
         let bytes = self.store.read(&name.key(), None).await?;
         let checkpoint = Checkpoint::decode(&open_object(self.id, &self.ring, name, &bytes)?, &self.ring)?;
@@ -415,6 +418,7 @@ impl Inner {
         event: Event,
         runs: &[Arc<Run>],
     ) -> Result<bool> {
+        self.may_write()?;
         let number = state.head.number + 1;
         let name = ObjectName::Log(number);
         // The entry that sets a policy is locked by it.

@@ -8,6 +8,7 @@ mod chunks;
 mod commit;
 mod content;
 mod difference;
+mod drill;
 mod extend;
 mod frames;
 #[cfg(feature = "testkit")]
@@ -25,7 +26,9 @@ mod prune;
 mod references;
 mod restore;
 mod retain;
+mod salvage;
 mod session;
+mod snapshot_source;
 mod staging;
 mod stored;
 mod suspicion;
@@ -61,6 +64,7 @@ use crate::time::Timestamp;
 pub use backup::{BackupReport, BackupRun};
 pub use browse::{Browser, Listing};
 pub use difference::{Difference, Differences};
+pub use drill::{DrillFinding, DrillReport, DrillRun};
 pub use extend::{ExtendReport, ExtendRun};
 pub use keys::KeySlot;
 pub use log::Head;
@@ -69,6 +73,8 @@ pub use parity::{ParityReport, ParityRun};
 pub use prune::{PruneReport, PruneRun};
 pub use restore::{RestoreReport, RestoreRun};
 pub use retain::Retained;
+pub use salvage::{SalvageOptions, SalvageReport};
+pub use snapshot_source::SnapshotSource;
 pub use suspicion::Suspicion;
 pub use verify::{VerifyLevel, VerifyReport, VerifyRun};
 
@@ -99,6 +105,8 @@ struct Inner {
     /// Open as of an earlier time.
     read_only: bool,
     probe: OnceLock<Probe>,
+    /// It is what could be saved of a damaged repository: nothing is written, and the log is not read again.
+    salvaged: Option<salvage::Salvaged>,
 }
 
 /// How to create or open a repository, beyond where and with which key.
@@ -137,6 +145,9 @@ pub struct SnapshotSummary {
     pub suspicious: bool,
     /// It must not be removed; see [`Repository::hold`].
     pub held: bool,
+    /// The log says for sure that it is in use. Always so but in a [salvaged](Repository::salvage) repository, where it may be that it
+    /// was removed, or never committed, and what says so is lost.
+    pub confirmed: bool,
 }
 
 /// All that a snapshot says of itself.
@@ -247,25 +258,10 @@ impl Repository {
             Some(time) => as_of(store, time)?,
             None => store,
         };
-        let prefix = Key::known("keys".into());
-        let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
-        slots.sort_unstable();
-        // Each try may cost a passphrase's stretching; a store cannot make it cost more than this many.
-        slots.truncate(limits::KEY_SLOTS_MAX);
         let (mut failure, mut seen) = (None, false);
-        for key in slots {
-            let Some(slot) = key.as_str().strip_prefix("keys/").and_then(|id| id.parse::<ObjectId>().ok())
-            else {
-                continue;
-            };
+        for slot in key_slots(&*store).await? {
             seen = true;
-            let opened = match store.read(&key, None).await {
-                Ok(bytes) => {
-                    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
-                }
-                Err(error) => Err(error),
-            };
-            match opened {
+            match try_slot(&*store, slot, credential).await {
                 Ok(None) => {}
                 Ok(Some((id, ring))) => {
                     match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
@@ -283,11 +279,7 @@ impl Repository {
                 Err(error) => failure = Some(error),
             }
         }
-        Err(match failure {
-            Some(error) => error,
-            None if seen => Error::new(ErrorKind::WrongKey, "no key slot opens with this passphrase or key"),
-            None => Error::new(ErrorKind::NotARepository, "there is no repository at this place"),
-        })
+        Err(not_opened(failure, seen))
     }
 
     async fn load(
@@ -311,6 +303,7 @@ impl Repository {
             proved: Proved::default(),
             read_only: options.as_of.is_some(),
             probe: OnceLock::new(),
+            salvaged: None,
         };
         // What has been seen may be from after that time.
         let known = options.known_head.filter(|_| options.as_of.is_none());
@@ -352,7 +345,7 @@ impl Repository {
     pub fn snapshots(&self) -> Vec<SnapshotSummary> {
         let state = self.inner.state();
         let whole = state.snapshots.iter().filter(|named| named.state != SnapshotState::Checkpoint);
-        whole.map(|named| summary(&state, named)).collect()
+        whole.map(|named| self.inner.summary(&state, named)).collect()
     }
 
     /// The newest snapshot of a collection.
@@ -361,7 +354,7 @@ impl Repository {
         let state = self.inner.state();
         let mut newest = state.snapshots.iter().rev();
         let newest = newest.find(|s| s.state != SnapshotState::Checkpoint && s.collection.id == collection);
-        newest.map(|named| summary(&state, named))
+        newest.map(|named| self.inner.summary(&state, named))
     }
 
     /// What a snapshot says of itself. One request.
@@ -457,6 +450,36 @@ impl Repository {
     }
 }
 
+/// The key slots that are listed, in the order of their names.
+async fn key_slots(store: &dyn Store) -> Result<Vec<ObjectId>> {
+    let prefix = Key::known("keys".into());
+    let mut slots: Vec<Key> = store.list(&prefix).map_ok(|entry| entry.key).try_collect().await?;
+    slots.sort_unstable();
+    // Each try may cost a passphrase's stretching; a store cannot make it cost more than this many.
+    slots.truncate(limits::KEY_SLOTS_MAX);
+    Ok(slots.iter().filter_map(|key| key.as_str().strip_prefix("keys/")?.parse().ok()).collect())
+}
+
+/// Repository and keys of a slot, if it opens.
+async fn try_slot(
+    store: &dyn Store,
+    slot: ObjectId,
+    credential: &Credential,
+) -> Result<Option<(RepoId, Keyring)>> {
+    let key = ObjectName::KeySlot(slot).key();
+    let bytes = store.read(&key, None).await?;
+    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
+}
+
+/// Why nothing was opened: the trouble with one of the slots, if there was any.
+fn not_opened(failure: Option<Error>, seen: bool) -> Error {
+    match failure {
+        Some(error) => error,
+        None if seen => Error::new(ErrorKind::WrongKey, "no key slot opens with this passphrase or key"),
+        None => Error::new(ErrorKind::NotARepository, "there is no repository at this place"),
+    }
+}
+
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Repository")
@@ -481,6 +504,9 @@ impl Inner {
 
     /// Takes over what others have committed since; the number of the newest entry.
     async fn refresh(&self) -> Result<u64> {
+        if self.salvaged.is_some() {
+            return Ok(self.state().head.number);
+        }
         let state = self.advance(State::clone(&self.state())).await?;
         let number = state.head.number;
         self.set_state(state);
@@ -514,6 +540,7 @@ impl Inner {
                 state: snapshot.state,
                 suspicious: named.is_some_and(|named| named.suspicious),
                 held: state.is_held(snapshot.id),
+                confirmed: self.is_confirmed(snapshot.id),
             },
             parent: snapshot.parent,
             stats: snapshot.stats,
@@ -537,16 +564,14 @@ impl Inner {
                 Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())
             );
         };
-        self.read_snapshot_named(named).await
+        self.read_snapshot_of(named).await
     }
 
-    /// The same for one that a log entry names, perhaps one that is newer than the state of this repository.
-    async fn read_snapshot_named(&self, named: &SnapshotRef) -> Result<Snapshot> {
-        let id = named.id();
-        let name = ObjectName::Snapshot(id.into());
+    async fn read_snapshot_of(&self, named: &SnapshotRef) -> Result<Snapshot> {
+        let name = ObjectName::Snapshot(named.object.id);
         let bytes = self.read_named(name, named.object).await?;
         let snapshot = Snapshot::decode(&open_object(self.id, &self.ring, name, &bytes)?)?;
-        let is_named = snapshot.id == id
+        let is_named = snapshot.id == named.id()
             && snapshot.collection == named.collection
             && snapshot.created == named.created
             && snapshot.state == named.state
@@ -557,15 +582,16 @@ impl Inner {
             Err(Error::corrupt("snapshot is not the one that the log names").with_item(name.to_string()))
         }
     }
-}
 
-fn summary(state: &State, named: &SnapshotRef) -> SnapshotSummary {
-    SnapshotSummary {
-        id: named.id(),
-        collection: named.collection.clone(),
-        created: named.created,
-        state: named.state,
-        suspicious: named.suspicious,
-        held: state.is_held(named.id()),
+    fn summary(&self, state: &State, named: &SnapshotRef) -> SnapshotSummary {
+        SnapshotSummary {
+            id: named.id(),
+            collection: named.collection.clone(),
+            created: named.created,
+            state: named.state,
+            suspicious: named.suspicious,
+            held: state.is_held(named.id()),
+            confirmed: self.is_confirmed(named.id()),
+        }
     }
 }

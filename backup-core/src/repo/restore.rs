@@ -105,11 +105,12 @@ impl<'a> RestoreRun<'a> {
         self
     }
 
-    /// Runs the restore. Items that fail are in the report, and what lies below them is left out.
+    /// Runs the restore. Items that fail are in the report, and what lies below them is left out. Where a tree of the snapshot is damaged,
+    /// the report names what that hides as far as it can be known, and the rest is restored.
     ///
     /// # Errors
     /// `InvalidArgument` for a pattern that does not parse or a later snapshot of another collection, `NotFound` for the snapshot, `Canceled`, and what ends a
-    /// restore as a whole: no space, no rights, damage of the trees.
+    /// restore as a whole: no space, no rights, a store that cannot be reached.
     pub async fn run(self) -> Result<RestoreReport> {
         let browser = self.repository.browse(self.snapshot).await?;
         let mut filter = Filter::new(&self.only, &self.except)?;

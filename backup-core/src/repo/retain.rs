@@ -47,6 +47,7 @@ impl Repository {
     /// As [`decide`](Self::decide): then nothing was removed.
     pub async fn retain(&self, rules: &[(&str, &Retention)]) -> Result<Vec<Retained>> {
         let inner = &self.inner;
+        inner.may_write()?;
         let keys = SessionKeys::generate(&inner.env, inner.id, &inner.ring)?;
         self.refresh().await?;
         let mut state = State::clone(&inner.state());

@@ -3,22 +3,49 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::browse::kind_of;
 use super::restore::{Filter, RestoreReport};
 use super::under_way::{Closed, Ended, File, Put, Stored, UnderWay};
 use super::{Browser, content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Record, name_key, streams_of};
-use crate::item::{Item, ItemId, Value};
+use crate::item::{Item, ItemId, ItemKind, Value};
 use crate::limits;
 use crate::progress::Reporter;
 use crate::sink::{Action, Conflict, Placed, Placement, Sink};
 use crate::source::Problem;
 use crate::time::Timestamp;
 use crate::tree::scan::Scan;
-use crate::tree::{Finder, TreeKind};
+use crate::tree::{Entry, Finder, TreeKind};
 
 /// So many items are walked before what is under way is looked after.
 const GLANCE_ITEMS: u64 = 32;
+
+/// An item as the names tree has it.
+struct Named {
+    id: ItemId,
+    key: Vec<u8>,
+    kind: Option<ItemKind>,
+}
+
+impl Named {
+    fn of(entry: &Entry, prefix: &[u8]) -> Result<Self> {
+        let id = name_key::item_id(&entry.key, prefix)?;
+        Ok(Self { id, key: entry.key.clone(), kind: kind_of(&entry.value) })
+    }
+
+    /// What is known of it if its record is lost.
+    fn to_record(&self, parent: Option<ItemId>) -> Result<Record> {
+        let name = name_key::name(&self.key, &name_key::below(parent.as_ref()))?;
+        let item = Item::new(self.id.clone(), parent, name, self.kind.unwrap_or(ItemKind::OTHER));
+        Ok(Record::new(&item, None, Vec::new()))
+    }
+}
+
+/// Whether something is damaged or gone, rather than out of reach for the moment.
+pub(super) fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing)
+}
 
 /// A folder that is being walked.
 struct Open<'a> {
@@ -74,7 +101,11 @@ impl<'a, 'r> Walk<'a, 'r> {
         reporter: Reporter<'r>,
     ) -> Result<Self> {
         Ok(Self {
-            root: browser.root().await?,
+            root: match browser.root().await {
+                // It shows again on the way.
+                Err(error) if is_damage(&error) => None,
+                root => root?,
+            },
             records: Finder::new(&*browser.inner, TreeKind::Items, browser.snapshot.items),
             under_way: UnderWay::new(Arc::clone(&browser.inner), sink, conflict),
             browser,
@@ -96,9 +127,15 @@ impl<'a, 'r> Walk<'a, 'r> {
         let top = name_key::below(None);
         let browser = self.browser;
         let mut scan = self.under_way.alongside(browser.scan_names(&top)).await?;
-        while let Some(entry) = self.under_way.alongside(scan.next_below(&top)).await? {
-            let id = name_key::item_id(&entry.key, &top)?;
-            self.walk_from(id).await?;
+        loop {
+            match self.under_way.alongside(scan.next_below(&top)).await {
+                Ok(Some(entry)) => {
+                    let named = Named::of(entry, &top)?;
+                    self.walk_from(named).await?;
+                }
+                Ok(None) => break,
+                Err(error) => self.unlisted(None, String::new(), error)?,
+            }
         }
         while !self.under_way.is_empty() {
             self.settle(true).await?;
@@ -107,19 +144,27 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     /// Walks one top item and all below it.
-    async fn walk_from(&mut self, top: ItemId) -> Result<()> {
+    async fn walk_from(&mut self, top: Named) -> Result<()> {
         let mut stack: Vec<Open<'a>> = Vec::new();
         if let Some(open) = self.enter(top, &mut stack).await? {
             stack.push(open);
         }
         while let Some(open) = stack.last_mut() {
-            let next = self.under_way.alongside(open.scan.next_below(&open.prefix)).await?;
-            if let Some(entry) = next {
-                let id = name_key::item_id(&entry.key, &open.prefix)?;
-                if stack.len() > limits::PATH_DEPTH_MAX {
-                    return Err(Error::corrupt("folders are nested without end").with_item(id.to_string()));
+            let next = match self.under_way.alongside(open.scan.next_below(&open.prefix)).await {
+                Err(error) => {
+                    let (id, path) = (open.file.item.id.clone(), open.file.path.clone());
+                    self.unlisted(Some(id), path, error)?;
+                    continue;
                 }
-                if let Some(open) = self.enter(id, &mut stack).await? {
+                next => next?,
+            };
+            if let Some(entry) = next {
+                let named = Named::of(entry, &open.prefix)?;
+                if stack.len() > limits::PATH_DEPTH_MAX {
+                    let id = named.id.to_string();
+                    return Err(Error::corrupt("folders are nested without end").with_item(id));
+                }
+                if let Some(open) = self.enter(named, &mut stack).await? {
                     stack.push(open);
                 }
             } else if let Some(Open { number, file, placed, .. }) = stack.pop() {
@@ -183,16 +228,28 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     /// Handles one item; a container is given back to be walked.
-    async fn enter(&mut self, id: ItemId, stack: &mut [Open<'a>]) -> Result<Option<Open<'a>>> {
+    async fn enter(&mut self, named: Named, stack: &mut [Open<'a>]) -> Result<Option<Open<'a>>> {
         self.entered += 1;
         if self.entered.is_multiple_of(GLANCE_ITEMS) {
             self.under_way.glance().await;
             self.note_ended()?;
         }
-        let value = self.under_way.alongside(self.records.find(id.as_bytes())).await?;
-        let record = Record::decode(value.ok_or_else(|| Browser::no_item(&id))?)?;
-        let is_root = self.root.as_ref() == Some(&id);
+        let found = self.under_way.alongside(self.records.find(named.id.as_bytes())).await;
+        let found = found.and_then(|value| match value {
+            Some(value) => Record::decode(value),
+            None => Err(Error::corrupt("a name leads to no item").with_item(named.id.to_string())),
+        });
         let above = stack.last();
+        let (record, damage) = match found {
+            Err(error) if is_damage(&error) => {
+                // Its name and kind are known, and what lies below it may be whole.
+                let parent = above.map(|open| open.file.item.id.clone());
+                (named.to_record(parent)?, Some(error))
+            }
+            found => (found?, None),
+        };
+        let id = named.id;
+        let is_root = self.root.as_ref() == Some(&id);
         let path = match above {
             _ if is_root => String::new(),
             Some(above) if !above.file.path.is_empty() => format!("{}/{}", above.file.path, record.name),
@@ -210,6 +267,12 @@ impl<'a, 'r> Walk<'a, 'r> {
         let container = record.kind.is_container();
         if !wanted && !container {
             return Ok(None);
+        }
+        if let Some(error) = damage {
+            self.problem(&id, path.clone(), error)?;
+            if !container {
+                return Ok(None);
+            }
         }
         let folder = above.map(|open| open.number);
         let Some(file) = self.prepare(id, record, path, folder).await? else { return Ok(None) };
@@ -235,6 +298,11 @@ impl<'a, 'r> Walk<'a, 'r> {
         };
         let details = match details {
             Ok(details) => details,
+            // What lies below it need not be lost with them.
+            Err(error) if record.kind.is_container() && is_damage(&error) => {
+                self.problem(&id, path.clone(), error)?;
+                crate::item::Attributes::new()
+            }
             Err(error) => {
                 self.problem(&id, path, error)?;
                 return Ok(None);
@@ -409,6 +477,18 @@ impl<'a, 'r> Walk<'a, 'r> {
             return Err(error.with_item(path));
         }
         self.report.problems.push(Problem::new(Some(id.clone()), path, error));
+        self.reporter.totals.problems += 1;
+        self.reporter.check()
+    }
+
+    /// Takes note that a part of what a folder holds is not known. Anything but damage ends the restore.
+    fn unlisted(&mut self, id: Option<ItemId>, path: String, error: Error) -> Result<()> {
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        let what = "a part of what the folder holds is not known, because its tree is damaged";
+        let error = Error::new(error.kind(), what).with_source(error);
+        self.report.problems.push(Problem::new(id, path, error));
         self.reporter.totals.problems += 1;
         self.reporter.check()
     }

@@ -8,6 +8,7 @@ pub(crate) mod build;
 pub(crate) mod diff;
 pub(crate) mod edit;
 mod node;
+pub(crate) mod rank;
 pub(crate) mod scan;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Entries, Entry, Node, NodeSource, TreeKind, below};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::snapshot::Root;
 
 /// Walks the entries whose keys are at or after a start, one node per level in memory.
@@ -11,19 +11,27 @@ pub(crate) struct Scan<'a> {
     source: &'a dyn NodeSource,
     tree: TreeKind,
     stack: Vec<(Arc<Node>, usize)>,
+    /// The way to the start could not be read: said by the first step, which the next one may be behind of.
+    failed: Option<Error>,
 }
 
 impl<'a> Scan<'a> {
-    /// Begins at the first key that is not below `start`.
+    /// Begins at the first key that is not below `start`. What cannot be read on the way there is the error of the first step.
     pub(crate) async fn from(
         source: &'a dyn NodeSource,
         tree: TreeKind,
         root: Root,
         start: &[u8],
     ) -> Result<Self> {
-        let mut scan = Self { source, tree, stack: Vec::new() };
+        let mut scan = Self { source, tree, stack: Vec::new(), failed: None };
         let Some(top) = root.0 else { return Ok(scan) };
-        let mut node = source.node(tree, top.level, top.id).await?;
+        let mut node = match source.node(tree, top.level, top.id).await {
+            Ok(node) => node,
+            Err(error) => {
+                scan.failed = Some(error);
+                return Ok(scan);
+            }
+        };
         loop {
             match &node.entries {
                 Entries::Leaf(entries) => {
@@ -37,7 +45,13 @@ impl<'a> Scan<'a> {
                     let level = below(node.level)?;
                     scan.stack.push((node, at + 1));
                     match next {
-                        Some(id) => node = source.node(tree, level, id).await?,
+                        Some(id) => match source.node(tree, level, id).await {
+                            Ok(found) => node = found,
+                            Err(error) => {
+                                scan.failed = Some(error);
+                                return Ok(scan);
+                            }
+                        },
                         None => return Ok(scan),
                     }
                 }
@@ -45,7 +59,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next entry.
+    /// The next entry. After an error that a node could not be read, the next call goes on behind that node.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>> {
         Ok(self.step().await?.cloned())
     }
@@ -56,6 +70,9 @@ impl<'a> Scan<'a> {
     }
 
     async fn step(&mut self) -> Result<Option<&Entry>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         while let Some((node, at)) = self.stack.last_mut() {
             let position = *at;
             *at += 1;

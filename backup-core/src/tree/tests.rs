@@ -164,6 +164,15 @@ fn finding_and_scanning_start_anywhere() {
         });
         assert_eq!(first.map(|e| e.key), map.range(key(n)..).next().map(|(k, _)| k.clone()));
     }
+    let levels = usize::from(root.0.unwrap().level) + 1;
+    for (number, (key, _)) in (0..).zip(&map) {
+        nodes.read.store(0, Ordering::Relaxed);
+        let found = block_on(rank::nth(&nodes, TreeKind::Items, root, number)).unwrap();
+        assert_eq!(found.map(|entry| entry.key).as_ref(), Some(key));
+        assert!(nodes.read.load(Ordering::Relaxed) <= levels);
+    }
+    let end = map.len() as u64;
+    assert_eq!(block_on(rank::nth(&nodes, TreeKind::Items, root, end)).unwrap(), None);
 }
 
 #[test]

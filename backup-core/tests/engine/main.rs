@@ -11,7 +11,9 @@
 mod ahead;
 mod browse;
 mod cache;
+mod copies;
 mod crash;
+mod drill;
 mod hostile;
 mod incremental;
 mod interleaved;
@@ -27,6 +29,7 @@ mod prune;
 mod regressions;
 mod retain;
 mod roundtrip;
+mod salvage;
 mod scale;
 mod undo;
 mod uploads;

@@ -230,6 +230,11 @@ fn every_operation_can_move_between_threads() {
     moves(repo.browse(snapshot));
     moves(repo.refresh());
     moves(repo.prune().run());
+    moves(repo.drill().against(&source).sink(&sink).run());
+    let options = backup_core::SalvageOptions::default();
+    moves(Repository::salvage(Arc::new(MemoryStore::new()), &key(), fresh_environment(), options));
+    let copied = block_on(repo.as_source(snapshot)).unwrap();
+    moves(repo.backup(&copied).run());
     moves(repo.remove(&[snapshot]));
     moves(repo.hold(&[snapshot]));
     moves(repo.retain(&[("threads", &backup_core::Retention::default())]));

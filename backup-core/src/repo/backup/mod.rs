@@ -145,7 +145,7 @@ impl<'a> BackupRun<'a> {
             source: self.source,
             collection,
             bases,
-            labels: self.labels,
+            labels: self.labels.into_iter().chain(self.source.labels()).collect(),
             started: inner.env.now(),
             full: self.full,
             checkpoint_bytes: self.checkpoint_bytes,

@@ -335,7 +335,7 @@ impl Prune<'_, '_> {
         // By what `state` names: a commit that was quicker than a condemnation is in no other state of this repository yet.
         let mut reads: Vec<BoxFuture<'_, Result<Snapshot>>> = Vec::new();
         for named in new {
-            reads.push(Box::pin(inner.read_snapshot_named(named)));
+            reads.push(Box::pin(inner.read_snapshot_of(named)));
         }
         let mut snapshots = stream::iter(reads).buffered(CONCURRENCY);
         while let Some(snapshot) = snapshots.next().await {
