@@ -6,8 +6,8 @@ use std::time::Duration;
 use backup_core::store::{LockMode, Protection};
 use backup_core::testkit::{Fault, FaultyStore, FixedClock, LockingStore, Operation, SeededEntropy};
 use backup_core::{
-    CancelToken, Clock, Env, Error, ErrorKind, ExtendReport, InlineWorkers, Key, SnapshotId, Timestamp,
-    VerifyLevel,
+    CancelToken, Clock, Control, Env, Error, ErrorKind, ExtendReport, InlineWorkers, Key, Phase, SnapshotId,
+    Timestamp, VerifyLevel,
 };
 
 use super::prune::{files_of, ids, library, meanwhile, put};
@@ -402,6 +402,31 @@ fn a_run_that_began_before_the_policy_or_takes_long_locks_what_it_has_stored_bef
     }
 }
 
+#[test]
+fn a_prune_in_the_middle_of_which_a_policy_is_set_locks_what_it_has_copied() {
+    let world = World::new();
+    let repo = world.init();
+    let source = library();
+    for round in 0..3 {
+        put(&source, round, 1_000 + round);
+        backup_whole(&repo, &source);
+    }
+    let all = ids(&repo);
+    let files = files_of(&repo, all[2]);
+    block_on(repo.remove(&all[..2])).unwrap();
+    let mut set = false;
+    let run = repo.prune().grace(Duration::ZERO).unused_percent(0).on_progress(|progress| {
+        if progress.phase == Phase::Transferring && !std::mem::replace(&mut set, true) {
+            meanwhile(|| block_on(world.open().protect(MONTH)).unwrap());
+        }
+        Control::Continue
+    });
+    let report = block_on(run.run()).unwrap();
+    assert!(set && report.copied_packs > 0, "{report:?}");
+    let left = world.survivors(plus(world.now(), MONTH));
+    assert_eq!(files_of(&left, all[2]), files);
+}
+
 /// More than fits into the packs that are open, so that some are stored while the rest is still read.
 fn sample_with_many() -> MemorySource {
     let source = MemorySource::new("memory:many").with_concurrency(1);
@@ -426,7 +451,7 @@ fn what_is_committed_while_locks_are_extended_is_not_left_out() {
             put(&source, 0, 700 + others);
             meanwhile(|| drop(backup_whole(&world.open(), &source)));
         }
-        backup_core::Control::Continue
+        Control::Continue
     });
     let report = block_on(run.run()).unwrap();
     assert!(others > 1, "{others}");
