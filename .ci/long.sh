@@ -15,8 +15,8 @@ part_kills() {
   servers cargo test --release -p backup-core --all-features --locked --test killed -- --nocapture --test-threads 1 eight_processes
 }
 
-# Garage, three nodes on loopback: what a probe says of it, and a whole life if it is safe. It is built from crates.io first, which takes a
-# quarter of an hour.
+# Garage, three nodes on loopback, has no exclusive creation: a repository is refused there before anything is written. It is built from
+# crates.io first, which takes a quarter of an hour.
 part_garage() {
   local root=$cache/garage
   venv servers backup-core/tests/servers/requirements.txt
@@ -24,7 +24,7 @@ part_garage() {
     cargo install --locked --version 2.5.0 --root "$root" --no-default-features --features bundled-libs,sqlite garage
   fi
   BACKUP_GARAGE=$root/bin/garage "$cache/servers/bin/python" .ci/servers.py --only garage \
-    cargo test -p backup-core --all-features --locked --test servers -- --nocapture seen_to_be_safe
+    cargo test -p backup-core --all-features --locked --test servers -- --nocapture overwrites_is_refused
 }
 
 # Read by run_parts.

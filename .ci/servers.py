@@ -151,8 +151,10 @@ def main():
             address, variables = stack.enter_context(server(Path(folder)))
             addresses.append(address)
             env |= variables
+        # Garage has no exclusive creation: it has to be refused.
+        names = "BACKUP_TEST_UNSAFE_STORES" if arguments.only == "garage" else "BACKUP_TEST_STORES"
         print(f"servers are up after {time.monotonic() - started:.1f} s: {' '.join(addresses)}", flush=True)
-        code = subprocess.run(arguments.command, env={**env, "BACKUP_TEST_STORES": " ".join(addresses)}, check=False).returncode
+        code = subprocess.run(arguments.command, env={**env, names: " ".join(addresses)}, check=False).returncode
     sys.exit(code)
 
 

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use backup_core::store::{Contest, Deletion, Listed, probe};
 use backup_core::testkit::{FaultyStore, store::conformance};
 use backup_core::{
-    Credential, Env, ErrorKind, MemorySink, MemorySource, Options, Repository, SnapshotId, SnapshotState,
-    VerifyLevel,
+    Credential, Env, ErrorKind, Key, MemorySink, MemorySource, Options, Repository, SnapshotId,
+    SnapshotState, VerifyLevel,
 };
+use futures_util::TryStreamExt;
 
 /// A client polled by several threads, as an embedder's would be.
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -48,6 +49,31 @@ fn every_server_is_seen_to_be_safe() {
             "{address}"
         );
         assert!(matches!(found.contest, Contest::Decided | Contest::LoserFails));
+    }
+}
+
+/// `BACKUP_TEST_UNSAFE_STORES` names servers that create what is there already, as Garage does. No repository is created on one.
+#[test]
+fn a_server_that_overwrites_is_refused() {
+    let given = std::env::var("BACKUP_TEST_UNSAFE_STORES").unwrap_or_default();
+    if given.is_empty() {
+        println!(
+            "BACKUP_TEST_UNSAFE_STORES is not set: no unsafe server was tried (.ci/long.sh garage has one)"
+        );
+    }
+    for address in given.split_whitespace() {
+        let store = stores::open(&stores::fresh(address, "unsafe"));
+        run(async {
+            let made = Repository::init(Arc::clone(&store), &Credential::raw_key([9; 32])).await;
+            let error = made.expect_err("a repository was created");
+            assert_eq!(error.kind(), ErrorKind::UnsafeStore, "{address}: {error:?}");
+            println!("{address}: {error}");
+            for prefix in ["keys", "log", "probe"] {
+                let prefix = Key::new(prefix).unwrap();
+                let left: Vec<_> = store.list(&prefix).try_collect().await.unwrap();
+                assert!(left.is_empty(), "{address}: {left:?}");
+            }
+        });
     }
 }
 
