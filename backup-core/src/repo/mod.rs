@@ -476,7 +476,11 @@ impl Inner {
     }
 
     async fn read_snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
-        let state = self.state();
+        self.read_snapshot_of(&self.state(), id).await
+    }
+
+    /// One of the snapshots of a state, which may be ahead of ours.
+    async fn read_snapshot_of(&self, state: &State, id: SnapshotId) -> Result<Snapshot> {
         let Some(named) = state.snapshots.iter().find(|snapshot| snapshot.id() == id) else {
             return Err(
                 Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())

@@ -7,6 +7,8 @@
 
 mod plan;
 mod rewrite;
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -136,7 +138,7 @@ impl<'a> PruneRun<'a> {
     }
 
     /// Runs the prune. Costs the trees of all snapshots, each shared part once, a listing of the store, the segments, and what is copied;
-    /// memory: a bit for every chunk, some 150 bytes for every pack, and two packs in the making.
+    /// memory: a bit for every chunk, some 200 bytes for every pack, and two packs in the making.
     ///
     /// # Errors
     /// `Missing` or `Corrupt` if a snapshot needs what is not there: then nothing is condemned, and verify tells more. `Canceled`, or what
@@ -324,8 +326,9 @@ impl Prune<'_, '_> {
         self.reporter.totals.items_total = state.snapshots.len() as u64;
         let index = marks.index();
         let inner = self.inner;
-        let read =
-            |id: &SnapshotId| -> BoxFuture<'_, Result<Snapshot>> { Box::pin(inner.read_snapshot(*id)) };
+        let read = |id: &SnapshotId| -> BoxFuture<'_, Result<Snapshot>> {
+            Box::pin(inner.read_snapshot_of(state, *id))
+        };
         let reads: Vec<_> = new.iter().map(read).collect();
         let mut snapshots = stream::iter(reads).buffered(CONCURRENCY);
         while let Some(snapshot) = snapshots.next().await {
