@@ -197,7 +197,13 @@ pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Direct
     reader.finish()?;
     let directory = pack.part(DIRECTORY_PART, bytes.get(offset..footer_at).unwrap_or_default())?;
     let raw = read_envelope(&directory, "pack directory")?;
-    let mut reader = Reader::new(&raw, "pack directory");
+    decode_directory(&raw, offset as u64).map_err(|error| error.with_item(pack.name().to_string()))
+}
+
+/// The inside of a directory that lies at this offset of its pack.
+pub(crate) fn decode_directory(raw: &[u8], offset: u64) -> Result<Directory> {
+    let damage = |how: &str| Error::corrupt(format!("pack {how}"));
+    let mut reader = Reader::new(raw, "pack directory");
     let count = reader.count32(FrameSpan::ENCODED_LEN)?;
     let mut frames = Vec::with_capacity(count);
     let mut end = HEADER_LEN as u64;
@@ -209,7 +215,7 @@ pub(crate) fn read_directory(pack: &OpenedObject, bytes: &[u8]) -> Result<Direct
         end = frame.end();
         frames.push(frame);
     }
-    if end != offset as u64 {
+    if end != offset {
         return Err(damage("has a gap before its directory"));
     }
     let mut parts: Vec<u32> = frames.iter().map(|frame| frame.part).collect();

@@ -324,7 +324,7 @@ impl Inner {
         }
     }
 
-    async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
+    pub(super) async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         if number > limits::LOG_NUMBER_MAX {
             return Err(Error::limit("the log has more entries than the format allows"));
         }
@@ -344,7 +344,7 @@ impl Inner {
         Ok(Some((entry, object_hash(&bytes))))
     }
 
-    async fn read_checkpoint(&self, number: u64) -> Result<Checkpoint> {
+    pub(super) async fn read_checkpoint(&self, number: u64) -> Result<Checkpoint> {
         let name = ObjectName::Checkpoint(number);
         let bytes = self.store.read(&name.key(), None).await?;
         let checkpoint = Checkpoint::decode(&open_object(self.id, &self.ring, name, &bytes)?, &self.ring)?;

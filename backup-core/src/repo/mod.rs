@@ -24,6 +24,8 @@ mod session;
 mod staging;
 mod stored;
 mod suspicion;
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
 mod under_way;
 mod undo;
 mod verify;
@@ -270,6 +272,24 @@ impl Repository {
         let _ = inner.gear.set(Arc::new(gear));
         inner.set_state(state);
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same repository as it is known now, over another store that holds the same objects.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn over(&self, store: Arc<dyn Store>, env: Env) -> Self {
+        let Inner { id, ring, .. } = &*self.inner;
+        let inner = Inner {
+            store,
+            env,
+            id: *id,
+            ring: ring.clone(),
+            state: RwLock::new(self.inner.state()),
+            gear: self.inner.gear.clone(),
+            caches: Arc::default(),
+            cache: None,
+            bytes_read: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The repository's id.

@@ -16,6 +16,7 @@ mod hostile;
 mod incremental;
 mod interleaved;
 mod links;
+mod orders;
 #[cfg(unix)]
 mod planned;
 mod prune;
