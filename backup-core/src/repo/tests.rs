@@ -1,5 +1,7 @@
 //! Damage of every kind at every place of a repository of 64 KiB: noticed by whoever reads the object, and never taken for content.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

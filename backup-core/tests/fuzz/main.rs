@@ -47,7 +47,10 @@ fn input(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-fn texts() -> Vec<(&'static str, fn(&str), Vec<&'static str>)> {
+/// A parser of text: its name, what runs it, and what it accepts.
+type Text = (&'static str, fn(&str), Vec<&'static str>);
+
+fn texts() -> Vec<Text> {
     let key: fn(&str) = |text| {
         if let Ok(key) = Key::new(text) {
             assert_eq!(key.as_str(), text);

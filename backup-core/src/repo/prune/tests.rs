@@ -1,5 +1,7 @@
 //! What prunes do to repositories that our own writer would not make.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
