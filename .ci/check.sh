@@ -34,6 +34,11 @@ part_rust() {
   cargo test --workspace --all-features --locked --doc
 }
 
+# The parsers over inputs that a seed makes; `rust` runs it too. `.ci/long.sh fuzz` gives it more of them.
+part_fuzz() {
+  cargo test --locked -p backup-core --all-features --test fuzz -- --nocapture
+}
+
 # Documentation builds without a warning: no broken link, no missing page.
 part_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked

@@ -27,7 +27,38 @@ part_garage() {
     cargo test -p backup-core --all-features --locked --test servers -- --nocapture overwrites_is_refused
 }
 
+# One test of the engine, with what it prints.
+engine() {
+  cargo test --locked -p backup-core --all-features --test engine -- --nocapture "$@"
+}
+
+# Orders of two writers and a prune, no two of them equal: two million.
+part_orders() {
+  BACKUP_ORDERS=2000000 engine orders_of_two_writers_and_a_prune
+}
+
+# Random orders of up to three writers, two prunes and a check.
+part_seeds() {
+  BACKUP_SEEDS=200000 engine whatever_the_order_of_writers_and_prunes
+}
+
+# Ten years of five clients.
+part_months() {
+  BACKUP_DAYS=3650 engine kopia_4769
+}
+
+# A hundred million operations on the index and on a map; what is compressed, opened again.
+part_tables() {
+  BACKUP_INDEX_OPERATIONS=100000000 BACKUP_COMPRESSIONS=20000 \
+    cargo test --locked -p backup-core --all-features --lib -- --nocapture borg_4829 restic_4523
+}
+
+# A million inputs for each parser.
+part_fuzz() {
+  BACKUP_FUZZ=1000000 cargo test --locked -p backup-core --all-features --test fuzz -- --nocapture
+}
+
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(kills garage)
+all=(orders seeds months tables fuzz kills garage)
 run_parts "$@"

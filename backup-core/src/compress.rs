@@ -115,6 +115,80 @@ mod tests {
         assert!(decompress(ZSTD, &[&one[..], b"more"].concat(), 500).is_err());
     }
 
+    /// Bytes of many shapes: what compresses, what does not, and what does so in places; far and near repeats, runs, sorted numbers.
+    fn shaped(next: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+        let edges =
+            [0, 1, 2, 63, 64, 4_095, 65_535, 65_536, 131_071, 131_072, 131_073, 262_144, 524_289, 1 << 20];
+        let (on_edge, edge, power) = (next(3) == 0, edges[next(edges.len())], 1 + next(20));
+        let len = if on_edge { edge } else { next(1 << power) };
+        let mut bytes: Vec<u8> = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let power = 1 + next(16);
+            let piece = 1 + next(1 << power);
+            match next(6) {
+                0 => (0..piece).for_each(|_| bytes.push(next(256) as u8)),
+                1 => bytes.resize(bytes.len() + piece, next(256) as u8),
+                2 => (0..piece).for_each(|_| bytes.push(b"etaoin shrdlu\n"[next(14)])),
+                3 => (0..piece).for_each(|at| bytes.extend_from_slice(&(at as u32 * 3).to_le_bytes())),
+                // What was there before, once more, with a byte changed here and there.
+                _ if !bytes.is_empty() => {
+                    let (from, dirt) = (next(bytes.len()), next(2_000));
+                    for at in 0..piece {
+                        let byte = bytes[from + at % (bytes.len() - from)];
+                        bytes.push(if dirt > 0 && next(dirt + 1) == 0 { !byte } else { byte });
+                    }
+                }
+                _ => bytes.push(7),
+            }
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// restic #4523, #4677: zstd, at its highest level, twice made something that does not decompress to what it was. Here one context of one
+    /// level compresses everything, and what it makes is held against two decoders; and what zstd makes at any level opens here.
+    #[test]
+    fn restic_4523_and_4677_what_is_compressed_opens_to_what_it_was() {
+        let cases =
+            std::env::var("BACKUP_COMPRESSIONS").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500);
+        let mut state = 4_523u64;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 20) as usize % below
+        };
+        let (mut total, mut compressed) = (0, 0);
+        for case in 0..cases {
+            let raw = shaped(&mut next);
+            let mut out = vec![9; next(20)];
+            let start = out.len();
+            let pieces: Vec<Bytes> = match case % 2 {
+                0 => vec![raw.clone().into()],
+                _ => raw.chunks(1 + next(raw.len() + 1)).map(Bytes::copy_from_slice).collect(),
+            };
+            let codec = compress_pieces_onto(&mut out, &pieces).unwrap();
+            let stored = &out[start..];
+            assert!(decompress(codec, stored, raw.len()).unwrap() == raw, "case {case}");
+            assert!(stored.len() <= raw.len() && out[..start].iter().all(|byte| *byte == 9), "case {case}");
+            if codec == ZSTD {
+                compressed += 1;
+                assert!(
+                    zstd::stream::decode_all(stored).unwrap() == raw,
+                    "case {case}, by the other decoder"
+                );
+            }
+            let level = [-5, 1, 3, 9, 19, 22][next(6)];
+            if raw.len() < 200_000 {
+                let foreign = zstd::bulk::compress(&raw, level).unwrap();
+                assert!(decompress(ZSTD, &foreign, raw.len()).unwrap() == raw, "case {case}, level {level}");
+            }
+            total += raw.len();
+        }
+        println!("{cases} contents, {total} bytes, {compressed} of them compressed");
+        assert!(compressed > cases / 3);
+    }
+
     #[test]
     fn incompressible_bytes_stay_as_they_are() {
         let noise: Vec<u8> =

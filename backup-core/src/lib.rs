@@ -66,6 +66,9 @@ mod error;
 #[cfg(all(feature = "folder", unix))]
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod item;
 mod limits;

@@ -48,7 +48,7 @@ const LOG_SIGN: u16 = 8;
 const LOG_VERIFY: u16 = 9;
 
 /// All keys that a slot gave, with the ones in daily use at hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Keyring {
     keys: BTreeMap<(u16, u32), Secret>,
 }

@@ -1,5 +1,6 @@
 //! Which entries of an index are in use: one bit an entry, whatever the index weighs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Index, Location, PackRef, Run};
@@ -31,6 +32,16 @@ pub(crate) struct Usage<'a> {
     /// Before compression.
     pub(crate) bytes: u64,
     pub(crate) live_bytes: u64,
+}
+
+impl Usage<'_> {
+    /// Takes over what another segment says of the same pack.
+    fn add(&mut self, other: &Self) {
+        self.chunks += other.chunks;
+        self.live_chunks += other.live_chunks;
+        self.bytes += other.bytes;
+        self.live_bytes += other.live_bytes;
+    }
 }
 
 impl Marks {
@@ -70,9 +81,9 @@ impl Marks {
         Ok(mark)
     }
 
-    /// What is in use of every pack. Reads the whole index.
+    /// What is in use of every pack, once for each, however many segments name it. Reads the whole index.
     pub(crate) fn usage(&self) -> Result<Vec<Usage<'_>>> {
-        let mut all = Vec::new();
+        let (mut all, mut places) = (Vec::<Usage<'_>>::new(), HashMap::new());
         for (run, bits) in &self.runs {
             let unused = |pack| Usage { pack, chunks: 0, live_chunks: 0, bytes: 0, live_bytes: 0 };
             let mut packs = run.packs().map(|pack| Ok(unused(pack?))).collect::<Result<Vec<_>>>()?;
@@ -85,7 +96,13 @@ impl Marks {
                     usage.live_bytes += u64::from(chunk.len);
                 }
             })?;
-            all.extend(packs);
+            for usage in packs {
+                let place = *places.entry(usage.pack.id).or_insert(all.len());
+                match all.get_mut(place) {
+                    Some(known) => known.add(&usage),
+                    None => all.push(usage),
+                }
+            }
         }
         Ok(all)
     }

@@ -77,7 +77,7 @@ impl Index {
         self.runs.iter().rev().flat_map(|run| run.locate(id))
     }
 
-    /// Every pack that a run names; a pack is named by one run only.
+    /// Every pack that a run names; our own writers name a pack in one segment only, but others may not.
     pub(crate) fn packs(&self) -> impl Iterator<Item = Result<PackRef<'_>>> {
         self.runs.iter().flat_map(|run| run.packs())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Index, Run};
+use super::{Index, Mark, Marks, Run};
 use crate::crypto::{HEADER_LEN, Header};
 use crate::format::pack::{ChunkSpan, FrameSpan};
 use crate::format::segment::{PackInfo, Segment};
@@ -186,4 +186,156 @@ fn runs_that_are_gone_are_not_replaced() {
     let both = Arc::new(Run::merge(&[Arc::clone(&a), Arc::clone(&b)]).unwrap());
     assert!(!index.replace(&[a, b], both));
     assert_eq!(index.chunks(), 10);
+}
+
+/// What the model knows: the numbers of each segment, which has one pack, and where each number is.
+#[derive(Default)]
+struct Model {
+    segments: BTreeMap<u64, Vec<u64>>,
+    places: BTreeMap<u64, BTreeSet<u64>>,
+}
+
+/// borg #4829: a table of our own making lost entries after some had been removed. Millions of operations, in any order, on the index and on a
+/// map: segments come and go, runs are merged in memory and into files, chunks are looked up and marked.
+#[test]
+fn borg_4829_the_index_agrees_with_a_map_through_millions_of_operations() {
+    const NUMBERS: usize = 3_000;
+    let operations: u64 = std::env::var("BACKUP_INDEX_OPERATIONS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(3_000_000);
+    let mut state = 4_829u64;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as usize % bound
+    };
+    let ids: Vec<ChunkId> = (0..2 * NUMBERS as u64).map(id).collect();
+    let (mut index, mut model, mut next_pack) = (Index::default(), Model::default(), 0);
+    let (mut found, mut merges, mut dropped) = (0u64, 0u64, 0u64);
+    for _ in 0..operations {
+        let choice = below(4_000);
+        if choice == 0 || model.segments.is_empty() {
+            let power = below(9);
+            let count = below(1 << power);
+            let numbers: BTreeSet<u64> = (0..count).map(|_| below(NUMBERS) as u64).collect();
+            index.add(run(next_pack, numbers.iter().copied()));
+            for number in &numbers {
+                model.places.entry(*number).or_default().insert(next_pack);
+            }
+            model.segments.insert(next_pack, numbers.into_iter().collect());
+            next_pack += 1;
+        } else if choice == 1 && model.segments.len() > 12 {
+            // As a prune does: what covered the segment goes, and the others come back.
+            let at = below(model.segments.len());
+            let gone = *model.segments.keys().nth(at).unwrap();
+            for number in model.segments.remove(&gone).unwrap() {
+                let packs = model.places.get_mut(&number).unwrap();
+                packs.remove(&gone);
+                if packs.is_empty() {
+                    model.places.remove(&number);
+                }
+            }
+            index.retain(|segment| *segment != object(gone));
+            let covered: BTreeSet<ObjectId> =
+                index.runs().iter().flat_map(|run| run.covers()).copied().collect();
+            for (pack, numbers) in
+                model.segments.iter().filter(|(pack, _)| !covered.contains(&object(**pack)))
+            {
+                index.add(run(*pack, numbers.iter().copied()));
+            }
+            dropped += 1;
+        } else if choice == 2 {
+            let due = match below(2) {
+                0 => index.due(u64::MAX).unwrap_or_default(),
+                _ => index.runs().iter().filter(|_| below(2) == 0).cloned().collect(),
+            };
+            if !due.is_empty() {
+                let merged = match below(2) {
+                    0 => Run::merge(&due).unwrap(),
+                    _ => Run::open(file_of(&due).into(), &KEY).unwrap(),
+                };
+                assert!(index.replace(&due, Arc::new(merged)));
+                merges += 1;
+            }
+        } else if choice == 3 {
+            let mut marks = Marks::new(&index);
+            let mut marked = BTreeSet::new();
+            for _ in 0..below(200) {
+                let number = below(2 * NUMBERS) as u64;
+                let expected = match (model.places.contains_key(&number), marked.contains(&number)) {
+                    (false, _) => Mark::Unknown,
+                    (true, false) => Mark::First,
+                    (true, true) => Mark::Again,
+                };
+                assert_eq!(marks.mark(&ids[number as usize]).unwrap(), expected);
+                marked.insert(number);
+            }
+            let usage = marks.usage().unwrap();
+            assert_eq!(usage.len(), model.segments.len());
+            for usage in usage {
+                let pack = u64::from_be_bytes(usage.pack.id.as_bytes()[..8].try_into().unwrap());
+                let numbers = &model.segments[&pack];
+                let live = numbers.iter().filter(|number| marked.contains(number)).count() as u64;
+                assert_eq!((usage.chunks, usage.live_chunks), (numbers.len() as u64, live));
+            }
+        } else {
+            let number = below(2 * NUMBERS) as u64;
+            let chunk = &ids[number as usize];
+            let expected = model.places.get(&number);
+            assert_eq!(index.contains(chunk), expected.is_some(), "{number}");
+            let mut copies = 0;
+            for place in index.locate(chunk) {
+                let pack = u64::from_be_bytes(place.pack.id.as_bytes()[..8].try_into().unwrap());
+                assert!(expected.is_some_and(|packs| packs.contains(&pack)), "{number} is not in {pack}");
+                assert_eq!(u64::from(place.offset), number);
+                copies += 1;
+            }
+            assert_eq!(copies, expected.map_or(0, BTreeSet::len), "{number}");
+            found += copies as u64;
+        }
+    }
+    println!(
+        "{operations} operations: {next_pack} segments, {dropped} of them dropped, {merges} merges, {found} copies found"
+    );
+    assert!(merges > 0 && dropped > 0 && found > operations / 10);
+}
+
+/// restic #21820: what a pack holds was written in several index files, and all but one of them were forgotten. Parts of a pack in any number of
+/// segments, also overlapping ones and all of it twice, are one pack, of which everything is in use that is in any of them.
+#[test]
+fn restic_21820_a_pack_in_several_segments_is_one_pack() {
+    let parts: [&[u64]; 4] = [&[0, 1, 2, 3], &[3, 4, 5], &[], &[0, 1, 2, 3, 4, 5]];
+    for used in [&[0u64][..], &[5], &[3], &[0, 4], &[]] {
+        for merged in 0..16u32 {
+            let mut index = Index::default();
+            for (number, part) in (0u64..).zip(parts) {
+                let segment = segment(7, part.iter().copied());
+                index.add(Arc::new(Run::of_segment(object(100 + number), &segment).unwrap()));
+            }
+            index.add(run(8, [2, 9]));
+            let some: Vec<_> = index
+                .runs()
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| merged >> at & 1 == 1)
+                .map(|(_, run)| Arc::clone(run))
+                .collect();
+            if !some.is_empty() {
+                assert!(index.replace(&some, Arc::new(Run::merge(&some).unwrap())));
+            }
+            assert!((0..6).all(|number| index.contains(&id(number))));
+            let mut marks = Marks::new(&index);
+            used.iter().for_each(|number| assert_eq!(marks.mark(&id(*number)).unwrap(), Mark::First));
+            let usage = marks.usage().unwrap();
+            let of: Vec<_> = usage.iter().filter(|usage| usage.pack.id == object(7)).collect();
+            assert_eq!(of.len(), 1, "one pack, in one piece");
+            assert_eq!(of[0].live_chunks > 0, !used.is_empty(), "{used:?} of {merged:#b}");
+            // What is to be copied is all there, however often.
+            let live: BTreeSet<_> =
+                marks.live(|pack| pack.id == object(7)).unwrap().into_iter().map(|(id, _)| id).collect();
+            assert_eq!(live, used.iter().map(|number| id(*number)).collect());
+        }
+    }
 }

@@ -449,6 +449,28 @@ fn sign(ring: &Keyring, domain: &[u8], mut raw: Vec<u8>) -> Result<Vec<u8>> {
     Ok(raw)
 }
 
+/// What has a signature of its own behind it.
+#[cfg(feature = "fuzzing")]
+pub(crate) trait Signed {
+    const DOMAIN: &'static [u8];
+}
+
+#[cfg(feature = "fuzzing")]
+impl Signed for LogEntry {
+    const DOMAIN: &'static [u8] = LOG_DOMAIN;
+}
+
+#[cfg(feature = "fuzzing")]
+impl Signed for Checkpoint {
+    const DOMAIN: &'static [u8] = CHECKPOINT_DOMAIN;
+}
+
+/// Any bytes, signed as if they were one.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn signed<T: Signed>(ring: &Keyring, body: &[u8]) -> Result<Vec<u8>> {
+    sign(ring, T::DOMAIN, body.to_vec())
+}
+
 /// The signed bytes, once their signature is known to be the repository's own.
 fn check_signature<'a>(ring: &Keyring, domain: &[u8], raw: &'a [u8], what: &'static str) -> Result<&'a [u8]> {
     let wrong = || Error::corrupt(format!("{what} is not signed by this repository"));

@@ -208,10 +208,15 @@ pub(crate) fn open_footer(pack: &OpenedObject, len: u64, footer: &[u8]) -> Resul
 
 /// Opens a sealed directory that begins at `offset` in its pack, and checks that the frames fill what lies before it without gaps.
 pub(crate) fn open_directory(pack: &OpenedObject, offset: u64, sealed: &[u8]) -> Result<Directory> {
-    let damage = |how: &str| Error::corrupt(format!("pack {how}")).with_item(pack.name().to_string());
     let directory = pack.part(DIRECTORY_PART, sealed)?;
     let raw = read_envelope(&directory, "pack directory")?;
-    let mut reader = Reader::new(&raw, "pack directory");
+    decode_directory(&raw, offset).map_err(|error| error.with_item(pack.name().to_string()))
+}
+
+/// The inside of a directory that lies at this offset of its pack.
+pub(crate) fn decode_directory(raw: &[u8], offset: u64) -> Result<Directory> {
+    let damage = |how: &str| Error::corrupt(format!("pack {how}"));
+    let mut reader = Reader::new(raw, "pack directory");
     let count = reader.count32(FrameSpan::ENCODED_LEN)?;
     let mut frames = Vec::with_capacity(count);
     let mut end = HEADER_LEN as u64;

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::parity::ALIGNMENT;
 use crate::store::Key;
 
-const PARITY_DOMAIN: &[u8] = b"backup-engine v1 parity";
+pub(crate) const PARITY_DOMAIN: &[u8] = b"backup-engine v1 parity";
 const SIGNATURE_LEN: usize = 64;
 /// Bytes before the head.
 pub(crate) const PREFIX_LEN: usize = 12;

@@ -146,7 +146,7 @@ impl Session {
         let parent = snapshot.parent.filter(|parent| state.has(*parent));
         let shared = match parent {
             // As long as it is not removed, all that it needs is kept.
-            Some(parent) => match self.inner.read_snapshot(parent).await {
+            Some(parent) => match self.inner.read_snapshot_in(state, parent).await {
                 Ok(parent) => self.inner.nodes_of(anywhere, &parent).await?,
                 Err(error) if error.kind() == ErrorKind::NotFound => HashSet::new(),
                 Err(error) => return Err(error),

@@ -342,7 +342,7 @@ impl Inner {
         }
     }
 
-    async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
+    pub(super) async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         if number > limits::LOG_NUMBER_MAX {
             return Err(Error::limit("the log has more entries than the format allows"));
         }

@@ -32,6 +32,8 @@ mod snapshot_source;
 mod staging;
 mod stored;
 mod suspicion;
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
 mod under_way;
 mod undo;
 mod verify;
@@ -314,6 +316,28 @@ impl Repository {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The same repository as it is known now, over another store that holds the same objects.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn over(&self, store: Arc<dyn Store>, env: Env) -> Self {
+        let Inner { id, ring, .. } = &*self.inner;
+        let inner = Inner {
+            store,
+            env,
+            id: *id,
+            ring: ring.clone(),
+            state: RwLock::new(self.inner.state()),
+            gear: self.inner.gear.clone(),
+            caches: Arc::default(),
+            cache: None,
+            bytes_read: AtomicU64::new(0),
+            proved: Proved::default(),
+            read_only: self.inner.read_only,
+            probe: OnceLock::new(),
+            salvaged: None,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The repository's id.
     #[must_use]
     pub fn id(&self) -> RepoId {
@@ -558,7 +582,11 @@ impl Inner {
     }
 
     async fn read_snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
-        let state = self.state();
+        self.read_snapshot_in(&self.state(), id).await
+    }
+
+    /// One of the snapshots of a state, which may be ahead of ours.
+    async fn read_snapshot_in(&self, state: &State, id: SnapshotId) -> Result<Snapshot> {
         let Some(named) = state.snapshots.iter().find(|snapshot| snapshot.id() == id) else {
             return Err(
                 Error::new(ErrorKind::NotFound, "there is no such snapshot").with_item(id.to_string())

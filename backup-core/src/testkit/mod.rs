@@ -30,11 +30,23 @@ pub mod store;
 mod world;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use faulty::{Counters, Fault, FaultyStore, Operation};
 pub use locking::LockingStore;
 pub use schedule::{Yielding, interleave};
 pub use world::{FixedClock, SeededEntropy, environment};
+
+/// The same repository, as it is known now, over another store that holds the same objects: for tests that go on from one state thousands of
+/// times. Costs no request. Without an index cache.
+#[must_use]
+pub fn over(
+    repository: &crate::Repository,
+    store: Arc<dyn crate::Store>,
+    env: crate::Env,
+) -> crate::Repository {
+    repository.over(store, env)
+}
 
 /// A promise of a trait that an implementation does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]

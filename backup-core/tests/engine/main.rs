@@ -22,6 +22,7 @@ mod links;
 mod locks;
 mod mirror;
 mod objects;
+mod orders;
 mod parity;
 #[cfg(unix)]
 mod planned;

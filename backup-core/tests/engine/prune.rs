@@ -273,6 +273,49 @@ fn subtrees_of_a_removed_parent_are_kept_by_whoever_shares_them() {
     }
 }
 
+/// A backup is committed just before a prune condemns what that backup has brought back into use: the prune lets it off and goes on.
+#[test]
+fn a_commit_that_is_quicker_than_a_prune_ends_neither() {
+    for seeds in [0..10u64, 0..3] {
+        let store = MemoryStore::new();
+        let repo = init(&store);
+        // Ten files that only the first snapshot has.
+        backup_whole(&repo, &library());
+        let source = library();
+        (0..10).for_each(|file| put(&source, file, 2_000 + file));
+        backup_whole(&repo, &source);
+        block_on(repo.remove(&ids(&repo)[..1])).unwrap();
+        let again = MemorySource::new("memory:again").with_concurrency(1);
+        seeds
+            .clone()
+            .for_each(|seed| again.put_file(&format!("a{seed}"), None, format!("a{seed}"), noise(LEN, seed)));
+        let condemns =
+            |operation, key: &Key| operation == Operation::Create && key.as_str().starts_with("log/");
+        let pruner = block_on(interleaved::opened(interleaved::on(&store, condemns))).unwrap();
+        let run: futures_core::future::BoxFuture<'_, _> =
+            Box::pin(pruner.prune().grace(Duration::ZERO).unused_percent(0).run());
+        let (mut step, mut quicker) = (0, None);
+        let outcome = backup_core::testkit::interleave(vec![run], |_| {
+            // Before its first step, and then before each of its entries.
+            if step == 1 {
+                quicker = Some(backup_whole(&open(&store).unwrap(), &again).snapshot);
+            }
+            step += 1;
+            0
+        });
+        let report = outcome.into_iter().next().unwrap().unwrap();
+        assert!(
+            report.dead_packs + report.copied_packs > 0,
+            "what nobody needs goes all the same: {report:?}"
+        );
+        let repo = check_whole(&store);
+        let found = files_of(&repo, quicker.unwrap());
+        assert!(found.iter().zip(seeds).all(|((_, bytes), seed)| *bytes == noise(LEN, seed)));
+        prune(&repo);
+        check_whole(&store);
+    }
+}
+
 /// Packs of an interrupted run that committed its chunks are no stray objects, and no snapshot's either: they go once they are old.
 #[test]
 fn remains_of_interrupted_runs_are_given_back() {

@@ -19,17 +19,25 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A store that knows when each object was created.
 #[derive(Clone, Debug)]
-struct Dated {
+pub(super) struct Dated {
     inner: MemoryStore,
-    clock: FixedClock,
-    times: Arc<Mutex<BTreeMap<Key, Timestamp>>>,
+    pub(super) clock: FixedClock,
+    pub(super) times: Arc<Mutex<BTreeMap<Key, Timestamp>>>,
     hidden: Arc<Mutex<Option<Key>>>,
 }
 
 impl Dated {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = FixedClock::new(Timestamp::new(1_790_000_000, 0));
         Self { inner: MemoryStore::new(), clock, times: Arc::default(), hidden: Arc::default() }
+    }
+
+    /// One of its own with the same objects, at the same time.
+    pub(super) fn fork(&self) -> Self {
+        use backup_core::Clock;
+        let clock = FixedClock::new(self.clock.now());
+        let times = Arc::new(Mutex::new(self.times.lock().unwrap().clone()));
+        Self { inner: self.inner.fork(), clock, times, hidden: Arc::default() }
     }
 }
 

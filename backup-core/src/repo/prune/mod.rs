@@ -7,6 +7,8 @@
 
 mod plan;
 mod rewrite;
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -137,7 +139,7 @@ impl<'a> PruneRun<'a> {
     }
 
     /// Runs the prune. Costs the trees of all snapshots, each shared part once, a listing of the store, the segments, and what is copied;
-    /// memory: a bit for every chunk, some 150 bytes for every pack, and two packs in the making.
+    /// memory: a bit for every chunk, some 200 bytes for every pack, and two packs in the making.
     ///
     /// # Errors
     /// `Missing` or `Corrupt` if a snapshot needs what is not there: then nothing is condemned, and verify tells more. `Fenced` if others kept

@@ -30,9 +30,14 @@ impl Prune<'_, '_> {
         state: &State,
         round: &Round,
     ) -> Result<(Vec<ObjectId>, Vec<Written>)> {
-        let locked = round.copies.locked;
-        let mut out =
-            Output { session, segment: Segment::default(), locked, ids: HashSet::new(), written: Vec::new() };
+        let mut out = Output {
+            session,
+            segment: Segment::default(),
+            locked: round.copies.locked,
+            packs: HashSet::new(),
+            ids: HashSet::new(),
+            written: Vec::new(),
+        };
         let mut replaced = Vec::new();
         if !round.packs.is_empty() {
             let is_short = |segment: &SegmentRef| segment.entries < SHORT_ENTRIES;
@@ -71,6 +76,8 @@ struct Output<'a> {
     segment: Segment,
     /// Until when what was copied is locked; all else has been in use already.
     locked: Option<Timestamp>,
+    /// Packs in it: a segment names each of them once, and parts of one pack that were in two segments stay in two.
+    packs: HashSet<ObjectId>,
     /// Chunks in it: a segment has each of them once, and two packs that have the same go into two segments.
     ids: HashSet<ChunkId>,
     written: Vec<Written>,
@@ -80,9 +87,12 @@ impl Output<'_> {
     async fn add(&mut self, segment: &Segment) -> Result<()> {
         for (info, frames, chunks) in segment.by_pack() {
             let full = !self.ids.is_empty() && self.ids.len() + chunks.len() > ENTRIES_MAX;
-            if full || chunks.iter().any(|chunk| self.ids.contains(&chunk.id)) {
+            let twice =
+                self.packs.contains(&info.id) || chunks.iter().any(|chunk| self.ids.contains(&chunk.id));
+            if full || twice {
                 self.write().await?;
             }
+            self.packs.insert(info.id);
             self.ids.extend(chunks.iter().map(|chunk| chunk.id));
             self.segment.add(info.clone(), &frames, &chunks);
         }
@@ -91,6 +101,7 @@ impl Output<'_> {
 
     async fn write(&mut self) -> Result<()> {
         self.ids.clear();
+        self.packs.clear();
         let packs = Packs { segment: std::mem::take(&mut self.segment), locked: self.locked };
         self.session.write_segments(packs, &mut self.written).await
     }
