@@ -24,6 +24,7 @@ mod regressions;
 mod retain;
 mod roundtrip;
 mod scale;
+mod sweep;
 mod undo;
 mod uploads;
 mod vectors;
