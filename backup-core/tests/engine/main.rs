@@ -32,6 +32,7 @@ mod retain;
 mod roundtrip;
 mod salvage;
 mod scale;
+mod sweep;
 mod undo;
 mod uploads;
 mod vectors;
