@@ -114,9 +114,10 @@ part_foreign() {
 }
 
 # Object stores that others wrote - SeaweedFS for S3, Azurite for Azure Blob - keep every promise and hold a whole life of a
-# repository; eight processes that write to one on SeaweedFS are killed at random. A server that does not start is a failure.
+# repository; eight processes that write to one on SeaweedFS are killed at random; its bucket with Object Lock keeps what is locked.
+# A server that does not start is a failure.
 part_servers() {
-  servers cargo test --workspace --all-features --locked --test servers --test killed -- --nocapture server
+  servers cargo test --workspace --all-features --locked --test servers --test killed --test seams -- --nocapture --include-ignored server
 }
 
 # What a fixed small backup costs, in instructions, is what benches/counts.json says, within 3 %.

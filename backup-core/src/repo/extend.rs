@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::Event;
 use crate::id::ObjectId;
 use crate::limits;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::store::{Key, Version};
 use crate::time::Timestamp;
 
@@ -104,19 +104,15 @@ impl Repository {
     }
 }
 
-impl<'a> ExtendRun<'a> {
+watched! {
+    ExtendRun,
     /// Calls back with running totals: `items` are objects.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
+    on_progress,
     /// Lets `token` stop the run. Locks that were made longer stay so; the next run begins anew.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
-        self
-    }
+    cancel_token
+}
 
+impl<'a> ExtendRun<'a> {
     /// Runs the extension. Costs a listing of the store's versions and one request for each object in use, but of the log only for its first entry,
     /// the newest checkpoint and what follows it; memory: some 200 bytes for every object. Safe beside everything else.
     ///

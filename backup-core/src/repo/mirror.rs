@@ -13,7 +13,7 @@ use super::{Inner, Repository};
 use crate::crypto::{ObjectName, object_hash};
 use crate::error::{Error, ErrorKind, Finding, Result};
 use crate::id::ObjectHash;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::scrub::{damage_of, found, put_in_place};
 use crate::store::{Key, Store};
 
@@ -70,6 +70,14 @@ impl Repository {
     }
 }
 
+watched! {
+    MirrorRun,
+    /// Calls back with running totals; `items` are objects, `bytes_stored` is what was copied.
+    on_progress,
+    /// Lets `token` stop the run. The next one goes on where it ended.
+    cancel_token
+}
+
 impl<'a> MirrorRun<'a> {
     /// Also reads what the other store has already, and replaces what is not the same: costs the whole copy. Without it, an object that is listed
     /// there in full length is taken to be there.
@@ -82,18 +90,6 @@ impl<'a> MirrorRun<'a> {
     /// does not reach the copy.
     pub fn delete(mut self) -> Self {
         self.delete = true;
-        self
-    }
-
-    /// Calls back with running totals; `items` are objects, `bytes_stored` is what was copied.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the run. The next one goes on where it ended.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

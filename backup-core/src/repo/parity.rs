@@ -11,7 +11,7 @@ use crate::crypto::{ObjectName, object_hash};
 use crate::error::{ErrorKind, Finding, Result};
 use crate::id::{ObjectHash, ObjectId, PublicKey};
 use crate::limits;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::scrub::{Built, Set, build, damage_of, list_sets};
 use crate::store::Key;
 
@@ -70,24 +70,20 @@ impl Repository {
     }
 }
 
+watched! {
+    ParityRun,
+    /// Calls back with running totals; `items` are objects that get parity.
+    on_progress,
+    /// Lets `token` stop the run. Sets that are whole by then stay.
+    cancel_token
+}
+
 impl<'a> ParityRun<'a> {
     /// So many parity objects (1 to 32) for every so many objects (1 to 255); 2 for 20 unless told otherwise. What is left over makes a smaller
     /// group with as many, which what comes later fills up. Sets that there are stay as they are.
     pub fn redundancy(mut self, parity: u8, members: u8) -> Self {
         self.parity = parity.clamp(1, u8::try_from(limits::PARITY_OBJECTS_MAX).unwrap_or(u8::MAX));
         self.members = members.max(1);
-        self
-    }
-
-    /// Calls back with running totals; `items` are objects that get parity.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the run. Sets that are whole by then stay.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

@@ -9,7 +9,7 @@ use super::undo::Undo;
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::sink::{Conflict, Sink};
 use crate::source::Problem;
 
@@ -45,6 +45,14 @@ pub struct RestoreReport {
     pub bytes_fetched: u64,
     /// Items that could not be restored.
     pub problems: Vec<Problem>,
+}
+
+watched! {
+    RestoreRun,
+    /// Calls back with running totals, at most ten times a second and when the phase changes.
+    on_progress,
+    /// Lets `token` stop the restore between two pieces of content.
+    cancel_token
 }
 
 impl<'a> RestoreRun<'a> {
@@ -90,18 +98,6 @@ impl<'a> RestoreRun<'a> {
     /// What to do where a name is taken. The default is to leave what is there.
     pub fn conflict(mut self, conflict: Conflict) -> Self {
         self.conflict = conflict;
-        self
-    }
-
-    /// Calls back with running totals, at most ten times a second and when the phase changes.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the restore between two pieces of content.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

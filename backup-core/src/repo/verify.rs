@@ -17,7 +17,7 @@ use crate::format::segment::PackInfo;
 use crate::format::snapshot::{Root, Snapshot};
 use crate::id::ChunkId;
 use crate::item::ItemId;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Progress, Reporter, watched};
 use crate::tree::scan::Scan;
 use crate::tree::{self, Entries, TreeKind};
 
@@ -70,21 +70,17 @@ impl VerifyReport {
     }
 }
 
+watched! {
+    VerifyRun,
+    /// Calls back with running totals; `items` are packs here.
+    on_progress,
+    /// Lets `token` stop the check.
+    cancel_token
+}
+
 impl<'a> VerifyRun<'a> {
     pub(super) fn new(repository: &'a Repository, level: VerifyLevel) -> Self {
         Self { repository, level, callback: None, token: CancelToken::new() }
-    }
-
-    /// Calls back with running totals; `items` are packs here.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the check.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
-        self
     }
 
     /// Runs the check. Damage is not an error: it is in the report.

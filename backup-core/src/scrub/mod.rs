@@ -16,7 +16,7 @@ use crate::crypto::object_hash;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Finding, Result};
 use crate::id::PublicKey;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use crate::store::{Key, Store};
 
 pub(crate) use build::{Built, build};
@@ -121,23 +121,19 @@ impl ScrubReport {
     }
 }
 
+watched! {
+    ScrubRun,
+    /// Calls back with running totals; `items` are protected objects, `bytes_stored` is what was read.
+    on_progress,
+    /// Lets `token` stop the run.
+    cancel_token
+}
+
 impl<'a> ScrubRun<'a> {
     /// Puts what can be computed in the place of what is damaged. First beside it, so that an interruption loses nothing; the store must let
     /// damaged objects be deleted. Two repairs of one store must not run at the same time.
     pub fn repair(mut self) -> Self {
         self.repair = true;
-        self
-    }
-
-    /// Calls back with running totals; `items` are protected objects, `bytes_stored` is what was read.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the run.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

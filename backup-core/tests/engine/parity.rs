@@ -210,7 +210,8 @@ fn damage_is_never_protected() {
 }
 
 #[test]
-fn a_repair_that_is_interrupted_at_any_call_is_finished_by_the_next() {
+fn borg_3444_and_1837_and_5325_a_repair_that_is_interrupted_at_any_call_loses_nothing_and_is_finished_by_the_next()
+ {
     let (before, key, _) = protected();
     let pack = names(&before, "pack").remove(0);
     let log = names(&before, "log").remove(1);

@@ -22,7 +22,7 @@ use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, Sn
 use crate::id::SnapshotId;
 use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
 use crate::limits;
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Progress, Reporter, watched};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
 
@@ -74,6 +74,14 @@ pub struct BackupReport {
     pub source: Attributes,
 }
 
+watched! {
+    BackupRun,
+    /// Calls back with running totals, at most ten times a second and when the phase changes.
+    on_progress,
+    /// Lets `token` stop the run: it then commits a checkpoint and returns `Canceled`.
+    cancel_token
+}
+
 impl<'a> BackupRun<'a> {
     pub(super) fn new(repository: &'a Repository, source: &'a dyn Source) -> Self {
         Self {
@@ -86,18 +94,6 @@ impl<'a> BackupRun<'a> {
             checkpoint_bytes: CHECKPOINT_BYTES,
             suspicious_percent: SUSPICIOUS_PERCENT,
         }
-    }
-
-    /// Calls back with running totals, at most ten times a second and when the phase changes.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the run: it then commits a checkpoint and returns `Canceled`.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
-        self
     }
 
     /// Adds a name and a value of the caller's own to the snapshot, each of at most 1,024 bytes.

@@ -32,7 +32,7 @@ use crate::format::log::{Condemned, Event, SnapshotRef};
 use crate::format::segment::Segment;
 use crate::format::snapshot::{Snapshot, SnapshotState};
 use crate::id::{ChunkId, ObjectId, SnapshotId};
-use crate::progress::{Callback, CancelToken, Control, Phase, Progress, Reporter};
+use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use plan::{PackUse, Plan};
 
 /// How long what is young is left alone, unless told otherwise: a day.
@@ -105,6 +105,14 @@ impl Repository {
     }
 }
 
+watched! {
+    PruneRun,
+    /// Calls back with running totals: `items` are snapshots while they are marked, then packs that are copied.
+    on_progress,
+    /// Lets `token` stop the run. What was condemned stays condemned; the rest is left to the next run.
+    cancel_token
+}
+
 impl<'a> PruneRun<'a> {
     /// How long what is young is left alone (default a day): unneeded packs and stray objects are condemned once they are that old, by the
     /// store's time, and condemned objects deleted that long after. No grace ever endangers what is committed; a short one makes backups that
@@ -123,18 +131,6 @@ impl<'a> PruneRun<'a> {
     /// Only reports what a run would do.
     pub fn dry_run(mut self) -> Self {
         self.dry = true;
-        self
-    }
-
-    /// Calls back with running totals: `items` are snapshots while they are marked, then packs that are copied.
-    pub fn on_progress(mut self, callback: impl FnMut(&Progress) -> Control + Send + 'a) -> Self {
-        self.callback = Some(Box::new(callback));
-        self
-    }
-
-    /// Lets `token` stop the run. What was condemned stays condemned; the rest is left to the next run.
-    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
-        self.token = token.clone();
         self
     }
 

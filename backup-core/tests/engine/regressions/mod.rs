@@ -4,8 +4,7 @@
 //! Three are tests elsewhere, where they can look inside: restic #4523 and #4677 (compression) in `src/compress.rs`, borg #4829 (tables of our own
 //! making) and restic #21820 (one pack in several segments) in `src/dedup/tests.rs`.
 //!
-//! Still to come, with the operation that they are about: borg #3444, #1837 and #5325, a repair that threw away what was sound or was
-//! interrupted.
+//! Borg #3444, #1837 and #5325, a repair that threw away what was sound or was interrupted, is in `parity.rs`.
 
 mod clients;
 mod contents;
