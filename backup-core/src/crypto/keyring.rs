@@ -1,6 +1,7 @@
 //! The keyring: independent keys by purpose and epoch (`docs/format.md` 3.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
@@ -47,24 +48,34 @@ const BOUNDARY: u16 = 7;
 const LOG_SIGN: u16 = 8;
 const LOG_VERIFY: u16 = 9;
 
-/// All keys that a slot gave, with the ones in daily use at hand.
+/// Signatures that are remembered at most, 32 bytes each.
+const SEEN_MAX: usize = 1 << 14;
+
+/// All keys that a slot gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyring {
     keys: BTreeMap<(u16, u32), Secret>,
+    /// The signing key, ready for use: making it costs as much as a signature.
+    signing: OnceLock<SigningKey>,
+    /// Hashes of what was seen to be signed. The log is read again and again, and checking a signature costs more than all else of it.
+    seen: Arc<Mutex<HashSet<[u8; 32]>>>,
 }
 
 impl Keyring {
+    fn new(keys: BTreeMap<(u16, u32), Secret>) -> Self {
+        Self { keys, signing: OnceLock::new(), seen: Arc::default() }
+    }
+
     /// Fresh keys for a new repository.
     pub(crate) fn generate(env: &Env) -> Result<Self> {
         let mut keys = BTreeMap::new();
         for purpose in [CHUNKING, ID_DATA, ID_TREE, SEAL_DATA, SEAL_TREE, SEAL_META, BOUNDARY, LOG_SIGN] {
             keys.insert((purpose, 1), Secret::new(env.random()?));
         }
-        let ring = Self { keys };
+        let mut ring = Self::new(keys);
         let public = ring.signing_key()?.verifying_key().to_bytes();
-        let mut keys = ring.keys;
-        keys.insert((LOG_VERIFY, 1), Secret::new(public));
-        Ok(Self { keys })
+        ring.keys.insert((LOG_VERIFY, 1), Secret::new(public));
+        Ok(ring)
     }
 
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -95,7 +106,7 @@ impl Keyring {
             }
             keys.insert(name, Secret::new(reader.array()?));
         }
-        let ring = Self { keys };
+        let ring = Self::new(keys);
         if let (Ok(signing), Ok(public)) = (ring.signing_key(), ring.key(LOG_VERIFY, 1))
             && signing.verifying_key().as_bytes() != public.expose()
         {
@@ -162,11 +173,26 @@ impl Keyring {
 
     /// Whether the repository's log key signed this.
     pub(crate) fn verify(&self, domain: &[u8], body: &[u8], signature: &[u8; 64]) -> Result<bool> {
-        is_signed(&self.public_key()?, domain, body, signature)
+        let mut hasher = blake3::Hasher::new();
+        let hash = *hasher.update(signature).update(domain).update(body).finalize().as_bytes();
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen().contains(&hash) {
+            return Ok(true);
+        }
+        let is_signed = is_signed(&self.public_key()?, domain, body, signature)?;
+        if is_signed {
+            let mut seen = seen();
+            if seen.len() >= SEEN_MAX {
+                seen.clear();
+            }
+            seen.insert(hash);
+        }
+        Ok(is_signed)
     }
 
-    fn signing_key(&self) -> Result<SigningKey> {
-        Ok(SigningKey::from_bytes(self.key(LOG_SIGN, 1)?.expose()))
+    fn signing_key(&self) -> Result<&SigningKey> {
+        let key = self.key(LOG_SIGN, 1)?;
+        Ok(self.signing.get_or_init(|| SigningKey::from_bytes(key.expose())))
     }
 }
 

@@ -452,6 +452,7 @@ impl Inner {
         &self,
         event: impl Fn(&State) -> Option<Event> + Send,
     ) -> Result<Arc<State>> {
+        self.may_write()?;
         let keys = SessionKeys::generate(&self.env, self.id, &self.ring)?;
         let mut state = State::clone(&self.state());
         while let Some(event) = event(&state)

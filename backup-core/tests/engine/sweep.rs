@@ -214,7 +214,7 @@ fn lives() -> (Vec<Stage>, Vec<Point>, usize) {
         for (call, created) in seen.into_iter().enumerate() {
             let mut faults =
                 vec![Fault::Before(ErrorKind::Unavailable), Fault::After(ErrorKind::Unavailable)];
-            if let Some(len) = created {
+            if let Some(len) = created.filter(|len| *len > 0) {
                 faults.extend([0, 1, len / 2, len - 1].map(Fault::Torn));
             }
             let stage = stages.len() - 1;
