@@ -506,29 +506,33 @@ pub(super) async fn create(
         Some((store, until)) => store.create_locked(&key, bytes.clone(), until),
         None => store.create(&key, bytes.clone()),
     };
-    let unsure = match attempt().await {
-        Ok(Created::New) => return Ok(Created::New),
-        // Perhaps a retry below us met the object that its own first attempt had made.
-        Ok(Created::AlreadyPresent) => None,
-        Err(error) => Some(error),
-    };
-    match (store.read(&key, None).await, unsure) {
-        (Ok(present), _) if present == bytes => Ok(Created::New),
-        (Ok(_), None) if matches!(name.kind(), ObjectKind::Log | ObjectKind::Checkpoint) => {
-            Ok(Created::AlreadyPresent)
+    let mut unsure = None;
+    for is_last in [false, true] {
+        match attempt().await {
+            Ok(Created::New) => return Ok(Created::New),
+            // Perhaps a retry below us met the object that its own first attempt had made, or our first attempt has arrived at last.
+            Ok(Created::AlreadyPresent) => {}
+            Err(error) => unsure = unsure.or(Some(error)),
         }
-        // Random names do not collide: bytes of somebody else under this one mean a broken or hostile store, or a
-        // torn write, which must not be taken for the object.
-        (Ok(_), Some(_)) if matches!(name.kind(), ObjectKind::Log) => {
-            // Whether it is another writer's entry or a torn one of ours shows when it is read.
-            Ok(Created::AlreadyPresent)
+        match (store.read(&key, None).await, unsure) {
+            (Ok(present), _) if present == bytes => return Ok(Created::New),
+            // Another writer's, or a torn one of ours: that shows when it is read.
+            (Ok(_), _) if matches!(name.kind(), ObjectKind::Log | ObjectKind::Checkpoint) => {
+                return Ok(Created::AlreadyPresent);
+            }
+            // Random names do not collide: bytes of somebody else under this one mean a broken or hostile store, or a
+            // torn write, which must not be taken for the object.
+            (Ok(_), _) => {
+                let what = "the store holds other bytes than were written";
+                return Err(Error::corrupt(what).with_item(name.to_string()));
+            }
+            // It did not arrive: once more, and then the caller has to know.
+            (Err(error), Some(first)) if error.kind() == ErrorKind::NotFound && !is_last => {
+                unsure = Some(first)
+            }
+            (Err(_), Some(first)) => return Err(first),
+            (Err(error), None) => return Err(error),
         }
-        (Ok(_), _) => {
-            Err(Error::corrupt("the store holds other bytes than were written").with_item(name.to_string()))
-        }
-        // It did not arrive: once more, and then the caller has to know.
-        (Err(error), Some(_)) if error.kind() == ErrorKind::NotFound => attempt().await,
-        (Err(_), Some(first)) => Err(first),
-        (Err(error), None) => Err(error),
     }
+    Err(unsure.unwrap_or_else(|| Error::bug("an object was neither created nor refused")))
 }

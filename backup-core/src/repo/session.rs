@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::format::log::ObjectRef;
 use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
 use crate::format::seal_object;
-use crate::format::segment::Segment;
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::limits;
 use crate::source::{BlockingContent, Content};
@@ -324,7 +323,7 @@ impl Session {
 
     /// Takes for stored what is not.
     #[cfg(feature = "testkit")]
-    pub(super) fn add_stored(&self, segment: Segment) {
+    pub(super) fn add_stored(&self, segment: crate::format::segment::Segment) {
         *lock(&self.stored) = Packs { segment, locked: None };
     }
 

@@ -47,6 +47,11 @@ pub enum Fault {
     Torn(usize),
     /// Create: only so many bytes of the object arrive, and the call succeeds. What no store should do and some did.
     TornSilently(usize),
+    /// Create: the call fails with `Unavailable`, and is carried out all the same just before one of the next calls of any kind: the one after so
+    /// many others. What a request does that was given up and is still on its way.
+    Late(usize),
+    /// Create: the call is carried out twice, and the answer is that of the second time. What clients do that try again by themselves.
+    Twice,
     /// Create and delete: the call succeeds and has done nothing.
     Lost,
     /// Read: the last so many bytes are missing from the answer, which is otherwise fine.
@@ -124,6 +129,15 @@ struct State {
     seen: HashMap<Operation, usize>,
     rules: Vec<Rule>,
     created: Vec<Key>,
+    late: Vec<LateCreate>,
+}
+
+/// A create that is still on its way.
+struct LateCreate {
+    calls: usize,
+    key: Key,
+    data: Bytes,
+    until: Option<Timestamp>,
 }
 
 struct Rule {
@@ -200,7 +214,7 @@ impl FaultyStore {
     }
 
     async fn put(&self, key: &Key, data: Bytes, until: Option<Timestamp>) -> Result<Created> {
-        let fault = self.enter(Operation::Create);
+        let fault = self.arrive(Operation::Create).await;
         self.lock().counters.bytes_written += data.len() as u64;
         let part = |len: usize| data.slice(..len.min(data.len()));
         let (data, answer) = match fault {
@@ -209,8 +223,21 @@ impl FaultyStore {
             Some(Fault::Torn(len)) => (part(len), Some(Err(failure(ErrorKind::Unavailable)))),
             Some(Fault::TornSilently(len)) => (part(len), None),
             Some(Fault::Lost) => return Ok(Created::New),
+            Some(Fault::Late(calls)) => {
+                self.lock().late.push(LateCreate { calls, key: key.clone(), data, until });
+                return Err(failure(ErrorKind::Unavailable));
+            }
+            Some(Fault::Twice) => {
+                self.carry_out(key, data.clone(), until).await?;
+                (data, None)
+            }
             Some(fault) => return Err(failure(kind_before(fault))),
         };
+        let created = self.carry_out(key, data, until).await;
+        answer.unwrap_or(created)
+    }
+
+    async fn carry_out(&self, key: &Key, data: Bytes, until: Option<Timestamp>) -> Result<Created> {
         let created = match (until, self.inner.immutable()) {
             (Some(until), Some(store)) => store.create_locked(key, data, until).await,
             _ => self.inner.create(key, data).await,
@@ -218,12 +245,27 @@ impl FaultyStore {
         if matches!(created, Ok(Created::New)) {
             self.lock().created.push(key.clone());
         }
-        answer.unwrap_or(created)
+        created
+    }
+
+    /// Counts a call, after what was late and arrives before it.
+    async fn arrive(&self, operation: Operation) -> Option<Fault> {
+        let due: Vec<LateCreate> = {
+            let mut state = self.lock();
+            let due = state.late.extract_if(.., |late| late.calls == 0).collect();
+            state.late.iter_mut().for_each(|late| late.calls -= 1);
+            due
+        };
+        for LateCreate { key, data, until, .. } in due {
+            // Nobody hears what became of it.
+            let _ = self.carry_out(&key, data, until).await;
+        }
+        self.enter(operation)
     }
 
     /// Lets a call through, or not.
     async fn pass<T>(&self, operation: Operation, call: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.enter(operation) {
+        match self.arrive(operation).await {
             None => call.await,
             Some(Fault::After(kind)) => call.await.and(Err(failure(kind))),
             Some(fault) => Err(failure(kind_before(fault))),
@@ -260,7 +302,7 @@ impl Store for FaultyStore {
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
-        let fault = self.enter(Operation::Read);
+        let fault = self.arrive(Operation::Read).await;
         if !matches!(fault, None | Some(Fault::After(_) | Fault::Short(_) | Fault::Flip(_))) {
             return Err(failure(fault.map_or(ErrorKind::Unavailable, kind_before)));
         }
@@ -283,7 +325,7 @@ impl Store for FaultyStore {
     }
 
     async fn size(&self, key: &Key) -> Result<u64> {
-        match self.enter(Operation::Size) {
+        match self.arrive(Operation::Size).await {
             None => self.inner.size(key).await,
             Some(Fault::After(kind)) => self.inner.size(key).await.and(Err(failure(kind))),
             Some(Fault::Off(by)) => Ok(self.inner.size(key).await?.saturating_add_signed(by)),
@@ -316,7 +358,7 @@ impl Store for FaultyStore {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        match self.enter(Operation::Delete) {
+        match self.arrive(Operation::Delete).await {
             None => self.inner.delete(key).await,
             Some(Fault::After(kind)) => self.inner.delete(key).await.and(Err(failure(kind))),
             Some(Fault::Lost) => Ok(()),

@@ -149,6 +149,8 @@ fn check(memory: &MemoryStore, ledger: &Ledger, context: &str) {
     let others = report.findings.iter().filter(|finding| !finding.place.starts_with("checkpoint/"));
     assert_eq!(others.count(), 0, "{context}: {:?}", report.findings);
     let there = repo.snapshots();
+    let unique: BTreeSet<_> = there.iter().map(|snapshot| snapshot.id).collect();
+    assert_eq!(unique.len(), there.len(), "{context}: a snapshot was committed twice");
     for (round, id) in &ledger.committed {
         let found = there.iter().find(|snapshot| snapshot.id == *id);
         assert!(found.is_some() || ledger.touched.contains(id), "{context}: round {round} is lost");
@@ -216,6 +218,7 @@ fn lives() -> (Vec<Stage>, Vec<Point>, usize) {
                 vec![Fault::Before(ErrorKind::Unavailable), Fault::After(ErrorKind::Unavailable)];
             if let Some(len) = created.filter(|len| *len > 0) {
                 faults.extend([0, 1, len / 2, len - 1].map(Fault::Torn));
+                faults.extend([Fault::Late(0), Fault::Late(1), Fault::Late(3), Fault::Twice]);
             }
             let stage = stages.len() - 1;
             points.extend([1, usize::MAX].into_iter().flat_map(|times| {

@@ -117,6 +117,7 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     /// The object's name.
+    #[cfg(feature = "azure")]
     pub(super) fn key(&self) -> &str {
         self.key.as_str()
     }
