@@ -236,7 +236,8 @@ fn lives() -> (Vec<Stage>, Vec<Point>, usize) {
 
 /// The same randomness in every life, so that its calls and their lengths are the same up to the fault.
 fn env_of(step: usize) -> backup_core::Env {
-    environment(7_000 + step as u64)
+    // Far from those that `fresh_environment` counts up: names never repeat within one store.
+    environment((1 << 40) + step as u64)
 }
 
 /// Lives on from a stage with a fault in it: what is stored then, what was acknowledged, and whether the fault was met.
