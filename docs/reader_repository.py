@@ -142,6 +142,7 @@ class SnapshotRef(NamedTuple):
         reference = SnapshotRef(cursor.take(16), cursor.u64(), cursor.take(32),
                                 cursor.text16(MAX_COLLECTION, "collection id"),
                                 cursor.text16(MAX_COLLECTION_KIND, "collection kind"), cursor.time(), cursor.u8(), cursor.u8())
+        require(reference.collection != b"", f"{cursor.what}: a collection without an id")
         require(reference.state in STATES, f"{cursor.what}: snapshot of state {reference.state}")
         require(reference.flags in (0, 1), f"{cursor.what}: snapshot with flags {reference.flags}")
         return reference

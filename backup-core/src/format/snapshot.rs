@@ -262,6 +262,24 @@ pub(crate) fn write_collection(out: &mut Vec<u8>, collection: &Collection) -> Re
 
 pub(crate) fn read_collection(reader: &mut Reader<'_>) -> Result<Collection> {
     let id = reader.text16(limits::COLLECTION_ID_BYTES_MAX)?.to_owned();
+    if id.is_empty() {
+        return Err(reader.damage("has a collection without an id"));
+    }
     let kind = reader.text16(limits::COLLECTION_KIND_BYTES_MAX)?.to_owned();
     Ok(Collection::new(id, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by libFuzzer: a snapshot that was read could not be written again.
+    #[test]
+    fn a_collection_without_an_id_is_neither_written_nor_read() {
+        let mut raw = Vec::new();
+        assert!(write_collection(&mut raw, &Collection::new("", "kind")).is_err());
+        raw.bytes16(b"");
+        raw.bytes16(b"kind");
+        assert!(read_collection(&mut Reader::new(&raw, "test")).is_err());
+    }
 }
