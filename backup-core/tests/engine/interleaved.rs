@@ -171,7 +171,7 @@ fn random_orders(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn whatever_the_order_of_writers_and_prunes_nothing_is_lost() {
-    let seeds = std::env::var("BACKUP_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(400);
+    let seeds = std::env::var("BACKUP_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10_000);
     random_orders(0..seeds);
 }
 
