@@ -19,6 +19,7 @@ use crate::format::log::Event;
 use crate::id::ObjectId;
 use crate::limits;
 use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
+use crate::scrub::PREFIXES;
 use crate::store::{Key, Version};
 use crate::time::Timestamp;
 
@@ -249,7 +250,7 @@ impl Inner {
     async fn versions_of_all(&self, reporter: &mut Reporter<'_>) -> Result<Listed> {
         let mut listed = Listed::default();
         let store = self.store.immutable().ok_or_else(|| Error::bug("a store has forgotten its locks"))?;
-        for prefix in ["keys", "pack", "segment", "snapshot", "log", "checkpoint"] {
+        for prefix in PREFIXES {
             let prefix = Key::known(prefix.to_owned());
             let mut versions = store.versions(&prefix);
             while let Some(version) = versions.try_next().await? {

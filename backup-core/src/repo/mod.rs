@@ -292,21 +292,8 @@ impl Repository {
         options: Options,
     ) -> Result<Self> {
         let cache = options.index_cache.map(|entries| Cache::new(entries, id, &ring)).transpose()?;
-        let inner = Inner {
-            cache,
-            store,
-            env,
-            id,
-            ring,
-            state: RwLock::new(Arc::new(State::empty())),
-            gear: OnceLock::new(),
-            caches: Arc::default(),
-            bytes_read: AtomicU64::new(0),
-            proved: Proved::default(),
-            read_only: options.as_of.is_some(),
-            probe: OnceLock::new(),
-            salvaged: None,
-        };
+        let inner =
+            Inner { cache, read_only: options.as_of.is_some(), ..Inner::unread(store, env, id, ring) };
         // What has been seen may be from after that time.
         let known = options.known_head.filter(|_| options.as_of.is_none());
         let state = inner.load(known, false).await?;
@@ -319,21 +306,12 @@ impl Repository {
     /// The same repository as it is known now, over another store that holds the same objects.
     #[cfg(feature = "testkit")]
     pub(crate) fn over(&self, store: Arc<dyn Store>, env: Env) -> Self {
-        let Inner { id, ring, .. } = &*self.inner;
+        let Inner { id, ring, gear, read_only, .. } = &*self.inner;
         let inner = Inner {
-            store,
-            env,
-            id: *id,
-            ring: ring.clone(),
             state: RwLock::new(self.inner.state()),
-            gear: self.inner.gear.clone(),
-            caches: Arc::default(),
-            cache: None,
-            bytes_read: AtomicU64::new(0),
-            proved: Proved::default(),
-            read_only: self.inner.read_only,
-            probe: OnceLock::new(),
-            salvaged: None,
+            gear: gear.clone(),
+            read_only: *read_only,
+            ..Inner::unread(store, env, *id, ring.clone())
         };
         Self { inner: Arc::new(inner) }
     }
@@ -514,6 +492,25 @@ impl fmt::Debug for Repository {
 }
 
 impl Inner {
+    /// Nothing has been read of it yet.
+    fn unread(store: Arc<dyn Store>, env: Env, id: RepoId, ring: Keyring) -> Self {
+        Self {
+            store,
+            env,
+            id,
+            ring,
+            state: RwLock::new(Arc::new(State::empty())),
+            gear: OnceLock::new(),
+            caches: Arc::default(),
+            cache: None,
+            bytes_read: AtomicU64::new(0),
+            proved: Proved::default(),
+            read_only: false,
+            probe: OnceLock::new(),
+            salvaged: None,
+        }
+    }
+
     fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -9,23 +9,21 @@ mod log;
 mod read_only;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
-use super::locks::Proved;
 use super::log::State;
 use super::{Head, Inner, Repository, key_slots, not_opened, try_slot};
 use crate::chunk::Gear;
-use crate::crypto::{Keyring, ObjectName, object_hash};
+use crate::crypto::{ObjectName, object_hash};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Finding, Result};
 use crate::format::log::{ObjectRef, SnapshotRef};
 use crate::format::open_object;
 use crate::format::snapshot::Snapshot;
-use crate::id::{RepoId, SnapshotId};
+use crate::id::SnapshotId;
 use crate::secret::Credential;
 use crate::store::Store;
 
@@ -165,7 +163,11 @@ impl Repository {
             match try_slot(&*store, slot, credential).await {
                 Ok(None) => {}
                 Ok(Some((id, ring))) => {
-                    let inner = Inner::of_salvaged(Arc::clone(&store), env.clone(), id, ring)?;
+                    let inner = Inner {
+                        read_only: true,
+                        salvaged: Some(Salvaged::default()),
+                        ..Inner::unread(Arc::clone(&store), env.clone(), id, ring)
+                    };
                     let (inner, report) = inner.salvage(options).await?;
                     // A slot of a creation that lost a race opens, but nothing else is of its repository.
                     if report.has_found() {
@@ -182,24 +184,6 @@ impl Repository {
 }
 
 impl Inner {
-    fn of_salvaged(store: Arc<dyn Store>, env: Env, id: RepoId, ring: Keyring) -> Result<Self> {
-        Ok(Self {
-            cache: None,
-            store,
-            env,
-            id,
-            ring,
-            state: RwLock::new(Arc::new(State::empty())),
-            gear: OnceLock::new(),
-            caches: Arc::default(),
-            bytes_read: AtomicU64::new(0),
-            proved: Proved::default(),
-            read_only: true,
-            probe: OnceLock::new(),
-            salvaged: Some(Salvaged::default()),
-        })
-    }
-
     async fn salvage(mut self, options: SalvageOptions) -> Result<(Self, SalvageReport)> {
         let mut report = SalvageReport::default();
         let (mut state, doubts) = self.salvage_log(options.known_head, &mut report).await?;
