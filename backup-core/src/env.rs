@@ -1,11 +1,13 @@
 //! What the engine asks of the world besides its store: the time, randomness, and where to compute.
 //!
-//! All three are arguments, so a test can replay a run to the byte. Feature `system` provides the real ones.
+//! All three are arguments, so a test can replay a run to the byte. Feature `system` provides the real ones. Where lines for an operator go
+//! is an argument too.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::logging::{LogLevel, Logger};
 use crate::time::Timestamp;
 
 /// Tells the time. No decision about what may go depends on it. Where a [policy of locks](crate::Repository::protect) is in force, locks are computed
@@ -41,12 +43,13 @@ pub struct Env {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     workers: Arc<dyn Workers>,
+    logger: Option<Arc<dyn Logger>>,
 }
 
 impl Env {
     /// An environment of the caller's own making.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, workers: Arc<dyn Workers>) -> Self {
-        Self { clock, entropy, workers }
+        Self { clock, entropy, workers, logger: None }
     }
 
     /// The system's clock and randomness, and a pool of as many std threads as the machine has cores. The pool is
@@ -62,6 +65,20 @@ impl Env {
     pub fn with_workers(mut self, workers: Arc<dyn Workers>) -> Self {
         self.workers = workers;
         self
+    }
+
+    /// This environment with somebody who takes the lines that the engine has for an operator; nobody does by default.
+    #[must_use]
+    pub fn with_logger(mut self, logger: Arc<dyn Logger>) -> Self {
+        self.logger = Some(logger);
+        self
+    }
+
+    /// Hands a line to the logger, if there is one that wants it.
+    pub(crate) fn log(&self, level: LogLevel, line: impl FnOnce() -> String) {
+        if let Some(logger) = self.logger.as_ref().filter(|logger| logger.wants(level)) {
+            logger.log(level, &line());
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -72,6 +72,7 @@ pub mod fuzzing;
 mod id;
 mod item;
 mod limits;
+mod logging;
 #[cfg(feature = "cache")]
 mod mapped;
 mod memory;
@@ -102,6 +103,7 @@ pub use folder::{FolderSink, FolderSource};
 pub use format::snapshot::{RecordedProblem, SnapshotState, SnapshotStats};
 pub use id::{ChunkId, ObjectHash, ObjectId, PublicKey, RepoId, SessionId, SnapshotId};
 pub use item::{Attributes, Collection, Cursor, Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
+pub use logging::{LogLevel, Logger};
 #[cfg(feature = "cache")]
 pub use mapped::DirectoryCache;
 pub use memory::{MemorySink, MemorySource, ReadFault, Restored};

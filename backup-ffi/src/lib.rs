@@ -28,6 +28,7 @@ mod boundary;
 mod error;
 mod folder;
 mod kinds;
+mod logging;
 mod options;
 mod problems;
 mod progress;
@@ -46,6 +47,7 @@ pub use folder::{
     backup_source_free,
 };
 pub use kinds::{backup_code, backup_conflict, backup_level, backup_phase, backup_state};
+pub use logging::{backup_log_fn, backup_log_level, backup_release_fn, backup_runtime_log};
 pub use options::{
     backup_options, backup_options_add, backup_options_free, backup_options_new, backup_options_set,
 };

@@ -5,10 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use backup_core::{Env, Error, ErrorKind, Result};
+use backup_core::{Env, Error, ErrorKind, Logger, Result};
 
 use crate::boundary::{Handle, Output, Poison, boundary, release};
 use crate::error::backup_error;
+use crate::logging::Log;
 
 /// Network threads where the caller does not say how many: they only shuffle bytes, computing has threads of its own.
 const THREADS_DEFAULT: usize = 2;
@@ -38,6 +39,7 @@ pub(crate) struct Runtime {
     /// Only taken by `drop`.
     tokio: Option<tokio::runtime::Runtime>,
     env: Env,
+    log: Arc<Log>,
 }
 
 impl Runtime {
@@ -51,12 +53,19 @@ impl Runtime {
         let tokio = builder
             .build()
             .map_err(|error| Error::new(ErrorKind::Io, "the system gives no threads").with_source(error))?;
-        Ok(Self { tokio: Some(tokio), env: Env::system() })
+        let log = Arc::new(Log::default());
+        let logger: Arc<dyn Logger> = log.clone();
+        Ok(Self { tokio: Some(tokio), env: Env::system().with_logger(logger), log })
     }
 
     /// Clock, randomness and workers for a repository.
     pub(crate) fn env(&self) -> Env {
         self.env.clone()
+    }
+
+    /// Where lines for an operator go.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Runs the work to its end on the calling thread.

@@ -17,7 +17,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use backup_core::{Error, ErrorKind, Result};
+use backup_core::{Error, ErrorKind, Logger, Result};
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt as _;
@@ -56,6 +56,7 @@ pub struct GraphClient {
     transport: Arc<dyn Transport>,
     tokens: Arc<dyn TokenProvider>,
     timer: Arc<dyn Timer>,
+    logger: Option<Arc<dyn Logger>>,
     shared: Arc<Shared>,
 }
 
@@ -96,6 +97,7 @@ impl GraphClient {
             transport,
             tokens,
             timer,
+            logger: None,
             shared: Arc::new(shared),
         })
     }
@@ -127,6 +129,13 @@ impl GraphClient {
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Somebody who is told of waits, with their cause; nobody is by default.
+    #[must_use]
+    pub fn with_logger(mut self, logger: Arc<dyn Logger>) -> Self {
+        self.logger = Some(logger);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Log entries and checkpoints (`docs/format.md` 6.1 and 6.2).
 
+use std::fmt;
 use std::time::Duration;
 
 use super::snapshot::{SnapshotState, read_collection, write_collection};
@@ -177,6 +178,37 @@ pub(crate) enum Event {
     Protect(u64),
     /// Until when everything in use is locked at least.
     Extended(Timestamp),
+}
+
+/// What an operator is told of an entry.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Genesis(_) => write!(f, "a repository is created"),
+            Self::Commit { snapshots, segments, .. } => {
+                let chunks: u64 = segments.iter().map(|segment| u64::from(segment.entries)).sum();
+                write!(f, "{chunks} new chunks are committed")?;
+                snapshots.iter().try_for_each(|named| {
+                    write!(f, ", snapshot {} of {}", SnapshotId::from(named.object.id), named.collection.id)
+                })
+            }
+            Self::Remove(snapshots) => write!(f, "{} snapshots are removed", snapshots.len()),
+            Self::Condemn { objects, segments } => {
+                let segments = segments.len();
+                write!(f, "{} objects are taken out of use, {segments} segments are new", objects.len())
+            }
+            Self::Delete(entries) => {
+                write!(f, "what {} entries had taken out of use is deleted", entries.len())
+            }
+            Self::Hold { held: true, snapshots } => write!(f, "{} snapshots are held", snapshots.len()),
+            Self::Hold { held: false, snapshots } => {
+                write!(f, "{} snapshots are held no longer", snapshots.len())
+            }
+            Self::Protect(0) => write!(f, "objects are locked no longer"),
+            Self::Protect(seconds) => write!(f, "objects are locked for {seconds} s from now on"),
+            Self::Extended(until) => write!(f, "all that is in use is locked until {until}"),
+        }
+    }
 }
 
 /// Objects that one entry has taken out of use, until they are deleted.

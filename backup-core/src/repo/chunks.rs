@@ -207,7 +207,12 @@ impl Inner {
             for location in index.locate(&id) {
                 match self.chunk_at(class, id, location).await {
                     Ok(chunk) => return Ok(chunk),
-                    Err(error) => failure = Some(error),
+                    Err(error) => {
+                        if error.kind() == ErrorKind::Corrupt {
+                            self.note_second_read(&error);
+                        }
+                        failure = Some(error);
+                    }
                 }
             }
             if failure.as_ref().is_none_or(|error| error.kind() != ErrorKind::Corrupt) {

@@ -19,6 +19,7 @@ use crate::format::segment::Segment;
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, ObjectId};
 use crate::limits;
+use crate::logging::LogLevel;
 use crate::time::Timestamp;
 
 /// A segment that is in the store and waits for its log entry.
@@ -125,6 +126,9 @@ impl Session {
             return Err(fenced());
         }
         let lost = self.lost(state, written, snapshot, &anywhere).await.map_err(or_fenced)?;
+        self.inner.env.log(LogLevel::Info, || {
+            format!("a prune or removal was quicker: {} chunks are stored again", lost.len())
+        });
         for (class, id) in lost {
             let bytes = self.inner.chunk_by(&anywhere, class, id).await.map_err(or_fenced)?;
             self.put_again(class, id, bytes).await?;

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
+use super::log::described;
 use crate::cache::IndexCache;
 use crate::crypto::{Class, Keyring, ObjectName, derive};
 use crate::dedup::{Index, Run, covered_by};
@@ -15,6 +16,7 @@ use crate::format::log::SegmentRef;
 use crate::format::open_object;
 use crate::format::segment::Segment;
 use crate::id::{ObjectId, RepoId};
+use crate::logging::LogLevel;
 use crate::secret::Secret;
 
 /// Segments read at the same time.
@@ -105,6 +107,9 @@ impl Inner {
         match loaded {
             // Perhaps the cache is damaged.
             Err(error) if error.kind() == ErrorKind::Corrupt && self.cache.is_some() && !anew => {
+                self.env.log(LogLevel::Warning, || {
+                    format!("{}: the cached index is made anew", described(&error))
+                });
                 self.load_index_with(segments, true).await
             }
             loaded => loaded,

@@ -17,6 +17,7 @@ use crate::format::log::{
 use crate::format::{open_object, seal_object};
 use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
 use crate::limits;
+use crate::logging::LogLevel;
 use crate::store::{Created, Immutable, Key, Store};
 use crate::time::Timestamp;
 
@@ -337,7 +338,10 @@ impl Inner {
     pub(super) async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         match self.read_log_once(number).await {
             // Perhaps only the download was bad.
-            Err(error) if error.kind() == ErrorKind::Corrupt => self.read_log_once(number).await,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.note_second_read(&error);
+                self.read_log_once(number).await
+            }
             read => read,
         }
     }
@@ -390,9 +394,17 @@ impl Inner {
     pub(super) async fn read_named(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
         match self.read_named_once(name, object).await {
             // Perhaps only the download was bad.
-            Err(error) if error.kind() == ErrorKind::Corrupt => self.read_named_once(name, object).await,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.note_second_read(&error);
+                self.read_named_once(name, object).await
+            }
             read => read,
         }
+    }
+
+    /// What is damaged is read a second time before anybody is told.
+    pub(super) fn note_second_read(&self, error: &Error) {
+        self.env.log(LogLevel::Warning, || format!("{}: reading it again", described(error)));
     }
 
     async fn read_named_once(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
@@ -430,9 +442,12 @@ impl Inner {
         let sealer = keys.begin(&self.env, name, Class::Meta)?;
         let bytes = Bytes::from(seal_object(&sealer, &entry.encode(&self.ring)?)?);
         if self.create_under(locks, name, bytes.clone()).await?.0 == Created::AlreadyPresent {
+            self.env
+                .log(LogLevel::Debug, || format!("{name} is somebody else's: what it says is read first"));
             *state = self.advance(state.clone()).await?;
             return Ok(false);
         }
+        self.env.log(LogLevel::Info, || format!("{name}: {}", entry.event));
         let withdrawn = state.withdrawn;
         state.apply(entry, object_hash(&bytes))?;
         runs.iter().for_each(|run| state.index.add(Arc::clone(run)));
@@ -478,11 +493,24 @@ impl Inner {
         let bytes = checkpoint
             .encode(&self.ring)
             .and_then(|raw| seal_object(&keys.begin(&self.env, name, Class::Meta)?, &raw));
-        if let Ok(bytes) = bytes
-            && self.create_under(state.locks, name, bytes.into()).await.is_ok()
-        {
-            state.checkpoint = number;
+        let written = match bytes {
+            Ok(bytes) => self.create_under(state.locks, name, bytes.into()).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => state.checkpoint = number,
+            Err(error) => {
+                self.env.log(LogLevel::Warning, || format!("{name} was not written: {}", described(&error)))
+            }
         }
+    }
+}
+
+/// An error in one line, with what it concerns.
+pub(super) fn described(error: &Error) -> String {
+    match error.item() {
+        Some(item) => format!("{item}: {error}"),
+        None => error.to_string(),
     }
 }
 

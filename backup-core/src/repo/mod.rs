@@ -58,6 +58,7 @@ use crate::format::{open_object, seal_object};
 use crate::id::{ObjectHash, ObjectId, RepoId, SnapshotId};
 use crate::item::Collection;
 use crate::limits;
+use crate::logging::LogLevel;
 use crate::secret::Credential;
 use crate::source::Source;
 use crate::store::{Created, Key, Probe, Store, as_of, probe_at};
@@ -299,6 +300,10 @@ impl Repository {
         let state = inner.load(known, false).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
         let _ = inner.gear.set(Arc::new(gear));
+        inner.env.log(LogLevel::Info, || {
+            let (snapshots, segments) = (state.snapshots.len(), state.segments.len());
+            format!("opened at log entry {}: {snapshots} snapshots, {segments} segments", state.head.number)
+        });
         inner.set_state(state);
         Ok(Self { inner: Arc::new(inner) })
     }

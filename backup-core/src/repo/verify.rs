@@ -17,6 +17,7 @@ use crate::format::segment::PackInfo;
 use crate::format::snapshot::{Root, Snapshot};
 use crate::id::ChunkId;
 use crate::item::ItemId;
+use crate::logging::LogLevel;
 use crate::progress::{Callback, CancelToken, Phase, Progress, Reporter, watched};
 use crate::tree::scan::Scan;
 use crate::tree::{self, Entries, TreeKind};
@@ -153,7 +154,9 @@ impl Check<'_, '_, '_> {
         {
             return Err(error);
         }
-        self.report.findings.push(Finding { place: place.into(), error });
+        let place = place.into();
+        self.inner.env.log(LogLevel::Error, || format!("{place}: {error}"));
+        self.report.findings.push(Finding { place, error });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Record, name_key, streams_of};
 use crate::item::{Item, ItemId, ItemKind, Value};
 use crate::limits;
+use crate::logging::LogLevel;
 use crate::progress::Reporter;
 use crate::sink::{Action, Conflict, Placed, Placement, Sink};
 use crate::source::Problem;
@@ -476,9 +477,14 @@ impl<'a, 'r> Walk<'a, 'r> {
         if matches!(error.kind(), ErrorKind::Canceled | ErrorKind::OutOfSpace | ErrorKind::Unauthenticated) {
             return Err(error.with_item(path));
         }
+        self.note_problem(&path, &error);
         self.report.problems.push(Problem::new(Some(id.clone()), path, error));
         self.reporter.totals.problems += 1;
         self.reporter.check()
+    }
+
+    fn note_problem(&self, path: &str, error: &Error) {
+        self.browser.inner.env.log(LogLevel::Warning, || format!("{path}: {error}"));
     }
 
     /// Takes note that a part of what a folder holds is not known. Anything but damage ends the restore.
@@ -488,6 +494,7 @@ impl<'a, 'r> Walk<'a, 'r> {
         }
         let what = "a part of what the folder holds is not known, because its tree is damaged";
         let error = Error::new(error.kind(), what).with_source(error);
+        self.note_problem(&path, &error);
         self.report.problems.push(Problem::new(id, path, error));
         self.reporter.totals.problems += 1;
         self.reporter.check()

@@ -20,6 +20,7 @@ mod interleaved;
 mod keys;
 mod links;
 mod locks;
+mod logging;
 mod mirror;
 mod objects;
 mod orders;

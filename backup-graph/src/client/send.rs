@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backup_core::{Error, ErrorKind, Result, Timestamp};
+use backup_core::{Error, ErrorKind, LogLevel, Result, Timestamp};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -359,6 +359,9 @@ impl GraphClient {
 
     pub(crate) async fn sleep(&self, wait: Duration, cause: Cause) {
         self.shared.counters.waited(wait, cause);
+        if let Some(logger) = self.logger.as_ref().filter(|logger| logger.wants(LogLevel::Debug)) {
+            logger.log(LogLevel::Debug, &format!("waiting {:.1} s: {}", wait.as_secs_f64(), cause.text()));
+        }
         self.timer.sleep(wait).await;
     }
 

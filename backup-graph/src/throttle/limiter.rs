@@ -25,6 +25,19 @@ pub(crate) enum Cause {
     Concurrency,
 }
 
+impl Cause {
+    /// Why something waits, for an operator.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::RetryAfter => "the service asks for it",
+            Self::Backoff => "the service fails",
+            Self::Pacing => "the service's quota is spread",
+            Self::Budget => "the budget is used up",
+            Self::Concurrency => "enough requests are open",
+        }
+    }
+}
+
 /// Whether to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::log::described;
 use super::session::Session;
 use super::staging::{Staging, Step};
 use super::suspicion::{SUSPICIOUS_PERCENT, Suspicion};
@@ -22,6 +23,7 @@ use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, Sn
 use crate::id::SnapshotId;
 use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
 use crate::limits;
+use crate::logging::LogLevel;
 use crate::progress::{Callback, CancelToken, Phase, Progress, Reporter, watched};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
@@ -148,7 +150,11 @@ impl<'a> BackupRun<'a> {
             suspicious_percent: self.suspicious_percent,
             progress: Mutex::new(Ticker { reporter, last: None }),
         };
+        inner.env.log(LogLevel::Info, || format!("backup of {} begins", run.collection.id));
         let result = session.drive(run.execute()).await;
+        if let Err(error) = &result {
+            inner.env.log(LogLevel::Error, || format!("backup ends: {}", described(error)));
+        }
         if let Err(error) = &result
             && error.kind() != ErrorKind::Bug
         {
@@ -406,6 +412,7 @@ impl<'a> Run<'a> {
     }
 
     fn problem(&self, findings: &mut Findings, problem: Problem) -> Result<()> {
+        self.inner.env.log(LogLevel::Warning, || format!("{}: {}", problem.place, problem.error));
         findings.problems.push(problem);
         self.tick(|totals| totals.problems += 1)
     }

@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::commit::Written;
-use super::log::State;
+use super::log::{State, described};
 use super::pipeline::Packs;
 use super::session::Session;
 use super::stored::{Listed, is_past};
@@ -32,6 +32,7 @@ use crate::format::log::{Condemned, Event, SnapshotRef};
 use crate::format::segment::Segment;
 use crate::format::snapshot::{Snapshot, SnapshotState};
 use crate::id::{ChunkId, ObjectId, SnapshotId};
+use crate::logging::LogLevel;
 use crate::progress::{Callback, CancelToken, Phase, Reporter, watched};
 use plan::{PackUse, Plan};
 
@@ -418,6 +419,9 @@ impl Prune<'_, '_> {
         let sound = packs.iter().filter(|pack| !failed.contains_key(&pack.id)).copied().collect();
         let finding =
             |(id, error): (ObjectId, Error)| Finding { place: ObjectName::Pack(id).to_string(), error };
+        for error in failed.values() {
+            self.inner.env.log(LogLevel::Error, || format!("{}: its pack stays", described(error)));
+        }
         self.report.findings.extend(failed.into_iter().map(finding));
         Ok(sound)
     }

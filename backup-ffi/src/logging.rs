@@ -1,0 +1,119 @@
+//! Lines for an operator, by a callback that belongs to one runtime. There is no logger of the process.
+
+use std::ffi::{CString, c_char, c_void};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use backup_core::{Error, ErrorKind, LogLevel, Logger};
+
+use crate::boundary::boundary;
+use crate::error::backup_error;
+use crate::runtime::backup_runtime;
+
+/// How much a line matters.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum backup_log_level {
+    /// Something is lost or damaged.
+    BACKUP_LOG_ERROR = 1,
+    /// Something did not go as it should, and the run goes on.
+    BACKUP_LOG_WARNING = 2,
+    /// A run began, ended, or changed what belongs to the repository.
+    BACKUP_LOG_INFO = 3,
+    /// Single steps.
+    BACKUP_LOG_DEBUG = 4,
+}
+
+/// Takes one line of text without a line break, valid during the call, and its `backup_log_level`. Called on any thread, by several at once and
+/// in the middle of a run: it returns soon and calls no function of the library.
+pub type backup_log_fn = Option<unsafe extern "C" fn(level: u32, line: *const c_char, userdata: *mut c_void)>;
+/// Gives back what belongs to a callback, once, when it is called no more. May be called on any thread.
+pub type backup_release_fn = Option<unsafe extern "C" fn(userdata: *mut c_void)>;
+
+/// A callback of the embedder's, for as long as it may be called.
+struct Target {
+    function: unsafe extern "C" fn(u32, *const c_char, *mut c_void),
+    userdata: *mut c_void,
+    release: backup_release_fn,
+}
+
+// SAFETY: whoever passed the function promised that any thread may call it with its userdata.
+unsafe impl Send for Target {}
+// SAFETY: the same promise: by several threads at once.
+unsafe impl Sync for Target {}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            // SAFETY: the caller's own function and data, which nobody uses any more.
+            unsafe { release(self.userdata) }
+        }
+    }
+}
+
+/// What the repositories of a runtime write to.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Lines above it are not wanted; 0 for none at all.
+    level: AtomicU32,
+    target: RwLock<Option<Arc<Target>>>,
+}
+
+impl Log {
+    fn set(&self, level: u32, target: Option<Arc<Target>>) {
+        let level = if target.is_some() { level } else { 0 };
+        let mut place = self.target.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *place, target);
+        self.level.store(level, Ordering::Relaxed);
+        // What is released may take its time.
+        drop(place);
+        drop(before);
+    }
+}
+
+impl Logger for Log {
+    fn wants(&self, level: LogLevel) -> bool {
+        level as u32 <= self.level.load(Ordering::Relaxed)
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        let target = self.target.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // A name may hold what C takes for the end of the line.
+        if let (Some(target), Ok(line)) = (target, CString::new(line.replace('\0', "\u{fffd}"))) {
+            // SAFETY: the embedder promised that it may be called so.
+            unsafe { (target.function)(level as u32, line.as_ptr(), target.userdata) }
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+/// Has `log` called with lines up to `level` (a `backup_log_level`) from all repositories of this runtime, from now on and in the place of what
+/// was set before; NULL ends that. A line may name items, objects and addresses, and never holds a key, a passphrase or content.
+///
+/// `release` (may be NULL) is called with `userdata` once the callback is called no more, or at once if this function fails.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_runtime_log(
+    runtime: *const backup_runtime,
+    level: u32,
+    log: backup_log_fn,
+    release: backup_release_fn,
+    userdata: *mut c_void,
+) -> *mut backup_error {
+    let target = log.map(|function| Target { function, userdata, release });
+    boundary(|door| {
+        // SAFETY: the caller keeps the contract of the header.
+        let runtime = unsafe { door.handle(runtime, "runtime") }?;
+        if !(1..=LogLevel::Debug as u32).contains(&level) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "argument `level` is no level"));
+        }
+        runtime.shared().log().set(level, target.map(Arc::new));
+        Ok(())
+    })
+}
