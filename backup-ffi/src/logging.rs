@@ -117,3 +117,66 @@ pub unsafe extern "C" fn backup_runtime_log(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::ptr::{null, null_mut};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::*;
+
+    /// What a callback of the test has seen.
+    #[derive(Default)]
+    struct Seen {
+        lines: Vec<(u32, String)>,
+        released: u32,
+    }
+
+    unsafe extern "C" fn note(level: u32, line: *const c_char, userdata: *mut c_void) {
+        // SAFETY: the test's own mutex, which outlives the runtime.
+        let (seen, line) = unsafe { (&*userdata.cast::<Mutex<Seen>>(), CStr::from_ptr(line)) };
+        seen.lock().unwrap().lines.push((level, line.to_str().unwrap().to_owned()));
+    }
+
+    unsafe extern "C" fn released(userdata: *mut c_void) {
+        // SAFETY: as above.
+        unsafe { &*userdata.cast::<Mutex<Seen>>() }.lock().unwrap().released += 1;
+    }
+
+    #[test]
+    fn lines_come_until_another_callback_is_set_and_each_is_released_once() {
+        let (first, second) = (Mutex::new(Seen::default()), Mutex::new(Seen::default()));
+        let data = |seen: &Mutex<Seen>| std::ptr::from_ref(seen).cast_mut().cast::<c_void>();
+        // SAFETY: handles from calls above or locals, freed once.
+        unsafe {
+            let (mut runtime, mut credential) = (null_mut(), null_mut());
+            assert!(backup_runtime_new(1, &raw mut runtime).is_null());
+            assert!(backup_credential_raw_key([7; 32].as_ptr(), 32, &raw mut credential).is_null());
+            let init = || {
+                let mut repo = null_mut();
+                let error =
+                    backup_repo_init(runtime, c"memory://".as_ptr(), null(), credential, &raw mut repo);
+                assert!(error.is_null());
+                backup_repo_free(repo);
+            };
+            assert!(backup_runtime_log(runtime, 3, Some(note), Some(released), data(&first)).is_null());
+            init();
+            assert!(backup_runtime_log(runtime, 1, Some(note), Some(released), data(&second)).is_null());
+            init();
+            for level in [0, 5] {
+                let error = backup_runtime_log(runtime, level, Some(note), Some(released), data(&second));
+                assert_eq!(backup_error_code(error), 1);
+                backup_error_free(error);
+            }
+            assert_eq!(second.lock().unwrap().released, 2, "what was refused is given back");
+            backup_credential_free(credential);
+            backup_runtime_free(runtime);
+        }
+        let (first, second) = (first.into_inner().unwrap(), second.into_inner().unwrap());
+        assert!(first.lines.iter().any(|(level, line)| *level == 3 && line.starts_with("opened at log entry 0")));
+        assert_eq!((first.released, second.released), (1, 3));
+        assert_eq!(second.lines, []);
+    }
+}
