@@ -21,6 +21,7 @@ mod error;
 mod event_loop;
 mod folder;
 mod gate;
+mod logging;
 mod pages;
 mod progress;
 mod repository;

@@ -3,10 +3,12 @@
 //! It starts with the first call and is never torn down: interpreters end by ending the process. A child that was forked
 //! off has none of its threads, so every call there is refused instead of waiting for ever.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use backup_core::{Env, Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle};
+
+use crate::logging::Queue;
 
 /// Network threads. They only shuffle bytes: computing and each run have threads of their own.
 const THREADS: usize = 2;
@@ -33,7 +35,8 @@ fn shared() -> Result<&'static Shared> {
     let shared = SHARED.get_or_init(|| {
         let mut builder = Builder::new_multi_thread();
         let tokio = builder.worker_threads(THREADS).thread_name("backup-io").enable_all().build().ok()?;
-        Some(Shared { process: std::process::id(), tokio, env: Env::system() })
+        let env = Env::system().with_logger(Arc::new(Queue::start().ok()?));
+        Some(Shared { process: std::process::id(), tokio, env })
     });
     let shared = shared.as_ref().ok_or_else(|| Error::new(ErrorKind::Io, "the system gives no threads"))?;
     if shared.process != std::process::id() {

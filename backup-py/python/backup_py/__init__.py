@@ -12,6 +12,8 @@ Methods block until they are done, while other threads go on; those that may tak
 
 from __future__ import annotations
 
+import logging
+
 from ._backup import (
     Browser,
     CancelToken,
@@ -131,3 +133,6 @@ __all__ = [
     "WrongKeyError",
     "__version__",
 ]
+
+# Who sets up no logging hears nothing: without this, Python prints warnings by itself.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
