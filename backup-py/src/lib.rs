@@ -26,6 +26,7 @@ mod gate;
 mod keys;
 mod locks;
 mod pages;
+mod policy;
 mod progress;
 mod repair;
 mod reports;
@@ -51,6 +52,8 @@ mod backup_py {
     use super::folder::{FolderSink, FolderSource};
     #[pymodule_export]
     use super::pages::{Differences, Listing};
+    #[pymodule_export]
+    use super::policy::Policy;
     #[pymodule_export]
     use super::progress::CancelToken;
     #[pymodule_export]
