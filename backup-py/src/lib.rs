@@ -6,7 +6,7 @@
 //! - Whatever may take time is a `door::Job`, run by `door::wait` or `door::promise`. No other place blocks, starts a
 //!   thread, catches panics or looks for signals; what comes from other threads passes `gate`.
 //! - The engine's threads hold no Python object while they work: callbacks run on the caller's thread, or on the event
-//!   loop's.
+//!   loop's; tokens are given on threads of Python's own (`graph::token`).
 //! - All classes are frozen and their methods may be called from any thread at any time, with or without a global lock.
 //! - Results and exceptions are Python classes (`python/backup_py/`); `convert` and `error` make them by name.
 //! - Documentation for users is in `_backup.pyi`; the doc comments of exported methods repeat its first lines, and a
@@ -14,20 +14,30 @@
 //!
 //! Start reading at `repository`. How to add a method: docs/python.md.
 
+mod awaited;
 mod browse;
 mod convert;
+mod copies;
 mod door;
+mod drill;
 mod error;
 mod event_loop;
 mod folder;
 mod gate;
+mod graph;
+mod keys;
+mod locks;
 mod logging;
 mod pages;
+mod policy;
 mod progress;
+mod repair;
+mod reports;
 mod repository;
 mod results;
 mod runs;
 mod runtime;
+mod store;
 
 use pyo3::prelude::pymodule;
 
@@ -38,13 +48,21 @@ mod backup_py {
     #[pymodule_export]
     use super::browse::Browser;
     #[pymodule_export]
+    use super::copies::SnapshotSource;
+    #[pymodule_export]
     use super::door::_panic_for_tests;
     #[pymodule_export]
     use super::folder::{FolderSink, FolderSource};
     #[pymodule_export]
+    use super::graph::{DriveSink, DriveSource, Tenant};
+    #[pymodule_export]
     use super::pages::{Differences, Listing};
     #[pymodule_export]
+    use super::policy::Policy;
+    #[pymodule_export]
     use super::progress::CancelToken;
+    #[pymodule_export]
+    use super::repair::{probe, probe_async, scrub, scrub_async, suspicions};
     #[pymodule_export]
     use super::repository::Repository;
 

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import backup_py
-from backup_py import CancelToken, FolderSink, FolderSource, Repository, results
+from backup_py import CancelToken, FolderSink, FolderSource, Repository, directory, policy, reports, results
 from conftest import KEY
 
 
@@ -37,6 +38,20 @@ def test_what_a_closed_repository_made_is_refused(place: Path, tree: Path, tmp_p
         lambda: repository.backup(FolderSource(tree)),
         lambda: repository.restore(snapshot, FolderSink(tmp_path / "out")),
         lambda: repository.verify(),
+        lambda: repository.probe,
+        lambda: repository.public_key,
+        lambda: repository.keys(),
+        lambda: repository.add_key(raw_key=KEY),
+        lambda: repository.remove_key("00" * 16),
+        lambda: repository.protect(timedelta(1)),
+        lambda: repository.protection,
+        lambda: repository.locked_until,
+        lambda: repository.locks_due,
+        lambda: repository.extend_locks(),
+        lambda: repository.add_parity(),
+        lambda: repository.mirror("memory://"),
+        lambda: repository.as_source(snapshot),
+        lambda: repository.drill(),
         lambda: repository.diff(snapshot, snapshot),
         lambda: repository.browse(snapshot),
         lambda: repository.__enter__(),
@@ -91,8 +106,7 @@ def test_handles_refuse_to_be_pickled_and_say_why(repository: Repository, tree: 
         browser,
         browser.list(),
         repository.diff(snapshot, snapshot),
-        FolderSource(tree),
-        FolderSink(tree),
+        repository.as_source(snapshot),
         CancelToken(),
     )
     for handle in handles:
@@ -130,8 +144,11 @@ def test_results_are_values(repository: Repository, tree: Path, tmp_path: Path) 
 
 
 def test_every_result_class_is_frozen_and_documented() -> None:
-    classes = [getattr(results, name) for name in results.__all__ if isinstance(getattr(results, name), type)]
-    assert len(classes) > 10
+    modules = (results, reports, policy, directory)
+    named = [getattr(module, name) for module in modules for name in module.__all__]
+    protocols = {directory.AccessToken, directory.Entries, directory.TokenCredential}
+    classes: list[Any] = [thing for thing in named if isinstance(thing, type) and thing not in protocols]
+    assert len(classes) > 30
     for kind in classes:
         assert kind.__dataclass_params__.frozen
         assert kind.__doc__
