@@ -88,7 +88,8 @@ static backup_error *finish(void *object) {
 }
 
 int main(int argc, char **argv) {
-  const char *place = argc > 1 ? argv[1] : "memory://", *passphrase = "correct horse battery staple";
+  const char *place = argc > 1 ? argv[1] : "memory://";
+  const uint8_t key[32] = {42}; /* 32 bytes that nobody can guess, from wherever you keep keys */
   const backup_source_vtable source_functions = {sizeof source_functions, 0, changes, open_stream, NULL, NULL};
   const backup_sink_vtable sink_functions = {sizeof sink_functions, 0, put, NULL, finish, NULL};
   backup_runtime *runtime = NULL;
@@ -105,7 +106,7 @@ int main(int argc, char **argv) {
   memset(&done, 0, sizeof done);
   done.struct_size = sizeof done;
   if ((error = backup_runtime_new(0, &runtime))) goto out;
-  if ((error = backup_credential_passphrase((const uint8_t *)passphrase, strlen(passphrase), &credential))) goto out;
+  if ((error = backup_credential_raw_key(key, sizeof key, &credential))) goto out;
   if ((error = backup_repo_init(runtime, place, NULL, credential, &repo))) goto out;
   if ((error = backup_source_new(&source_functions, &opened, "instrument:7", "instrument", NULL, &source))) goto out;
   if ((error = backup_sink_new(&sink_functions, &restored, NULL, &sink))) goto out;

@@ -109,6 +109,20 @@ fn the_shared_library_is_named_by_its_interface() {
     assert!(text.lines().any(|line| line.contains("SONAME") && line.contains(&name)), "{text}");
 }
 
+/// What is installed says the same version and interface as the library.
+#[test]
+fn the_installed_files_name_this_version() {
+    let read = |path: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
+    };
+    let version = format!("set(PACKAGE_VERSION \"{}\")", env!("CARGO_PKG_VERSION"));
+    assert!(read("cmake/backup-config-version.cmake").contains(&version), "{version}");
+    let interface = format!("set(BACKUP_ABI_VERSION {})", backup::BACKUP_ABI_VERSION);
+    assert!(read("CMakeLists.txt").contains(&interface), "{interface}");
+    let library = format!("version = \"{}.0.0\"", backup::BACKUP_ABI_VERSION);
+    assert!(read("Cargo.toml").contains(&library), "{library}");
+}
+
 /// The static library's global symbols of its own: what is linked with it must not meet another `backup_*`. Those of what it is made of
 /// (Rust's library, zstd, aws-lc) are there too, as in every static library of Rust; docs/ffi.md says what that means.
 #[test]

@@ -109,10 +109,7 @@ fn a_drive_of_a_simulated_tenant_comes_back_whole() {
         let (from, to) = (of(&ada), of(&bob));
         good(backup_graph_drive_source(graph, from.as_ptr(), null(), &raw mut source));
         good(backup_graph_drive_sink(graph, to.as_ptr(), null(), null(), &raw mut sink));
-        assert_eq!(
-            failed(backup_graph_drive_source(graph, from.as_ptr(), options, &raw mut source)).0,
-            1
-        );
+        assert_eq!(failed(backup_graph_drive_source(graph, from.as_ptr(), options, &raw mut source)).0, 1);
         // What is made of a client does not need it any more.
         backup_graph_free(graph);
         let mut done: backup_result = std::mem::zeroed();

@@ -25,7 +25,7 @@ struct Notes final : backup::ItemSource {
     top.attributes.emplace().put("mode", 0755).put("shared", true);
     out.upsert(top);
     for (const auto &[name, text] : texts) {
-      auto item = backup::Item::file("id:" + name, "top", name, "tag of " + text, text.size());
+      auto item = backup::Item::file("id:" + name, "top", name, std::to_string(std::hash<std::string>{}(text)), text.size());
       item.modified = std::chrono::system_clock::from_time_t(1700000000) + std::chrono::milliseconds(5);
       item.details.emplace().put("subject", text).put("stars", 4.5);
       out.upsert(item);
@@ -128,7 +128,7 @@ int boom(Call call) {
 
 int run() {
   const backup::Runtime runtime;
-  const auto credential = backup::Credential::passphrase("correct horse battery staple");
+  const auto credential = backup::Credential::raw_key({7});
   const auto store = std::make_shared<Shelves>();
   const auto notes = std::make_shared<Notes>();
   const auto shelf = std::make_shared<Shelf>();
