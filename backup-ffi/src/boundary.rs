@@ -32,6 +32,18 @@ pub(crate) unsafe trait Crossing: Copy {
     const SIZE_MIN: usize;
 }
 
+/// A struct that the caller fills and a call reads.
+///
+/// # Safety
+/// The type is `repr(C)`, its first field is `struct_size: u32`, all bytes being zero is a value of it, and `SIZE_MIN` is the size that
+/// it had when it was first released.
+pub(crate) unsafe trait Incoming: Copy {
+    const SIZE_MIN: usize;
+}
+
+/// No struct that crosses is longer: a size beyond it is memory that nobody has set.
+const STRUCT_SIZE_MAX: usize = 4_096;
+
 /// Runs the work of a call that can fail. NULL is success.
 pub(crate) fn boundary<'a>(work: impl FnOnce(&Door<'a>) -> Result<()>) -> *mut backup_error {
     let door = Door { touched: RefCell::new(Vec::new()) };
@@ -45,7 +57,7 @@ pub(crate) fn boundary<'a>(work: impl FnOnce(&Door<'a>) -> Result<()>) -> *mut b
             Error::new(ErrorKind::Bug, format!("the library panicked: {}", panic_text(&*panic)))
         }
     };
-    Box::into_raw(Box::new(backup_error::new(&error)))
+    Box::into_raw(Box::new(backup_error::new(error)))
 }
 
 /// Runs the work of a call that cannot fail: `fallback` for a NULL handle.
@@ -174,6 +186,44 @@ impl<'a> Door<'a> {
         Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
     }
 
+    /// One of several plain structs that lie one after the other.
+    ///
+    /// # Safety
+    /// `first` is NULL or points to more than `number` of them that live for `'a`, and all their bytes are set.
+    pub(crate) unsafe fn element<T: Copy>(&self, first: *const T, number: usize, name: &str) -> Result<T> {
+        Self::check(first, name)?;
+        // SAFETY: checked above and promised by the caller.
+        Ok(unsafe { first.add(number).read() })
+    }
+
+    /// Reads a struct that the caller has filled. What an older caller does not know is zero; what a newer one knows besides must be.
+    ///
+    /// # Safety
+    /// `place` is NULL or points to a readable `u32` that says how many bytes from there on may be read.
+    pub(crate) unsafe fn take<T: Incoming>(&self, place: *const T, name: &str) -> Result<T> {
+        Self::check(place, name)?;
+        // SAFETY: checked above and promised by the caller; the struct may be shorter than `T`, so only its first field is read.
+        let size = unsafe { place.cast::<u32>().read() };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if !(T::SIZE_MIN..=STRUCT_SIZE_MAX).contains(&size) {
+            return Err(refuse(name, "has a struct_size that it cannot have; set it to sizeof the struct"));
+        }
+        let known = size.min(size_of::<T>());
+        let mut value = std::mem::MaybeUninit::<T>::zeroed();
+        // SAFETY: the caller promised `size` readable bytes; the value has room for those that it knows, and zero is good for the rest.
+        let (value, rest) = unsafe {
+            std::ptr::copy_nonoverlapping(place.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), known);
+            (value.assume_init(), std::slice::from_raw_parts(place.cast::<u8>().add(known), size - known))
+        };
+        if rest.iter().any(|byte| *byte != 0) {
+            let message = format!(
+                "argument `{name}` asks for something that this version of the library does not have"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(value)
+    }
+
     /// Where a new handle goes.
     ///
     /// # Safety
@@ -197,6 +247,26 @@ impl<'a> Door<'a> {
         }
         // SAFETY: the same promise.
         unsafe { self.output(place, name) }.map(Some)
+    }
+
+    /// Where bytes go. With a length of 0 the pointer is not looked at.
+    ///
+    /// # Safety
+    /// `place` is NULL or so many bytes may be written to it until the call ends.
+    pub(crate) unsafe fn buffer(&self, place: *mut u8, len: usize, name: &str) -> Result<Buffer> {
+        if len > 0 {
+            Self::check(place, name)?;
+        }
+        Ok(Buffer { place, len })
+    }
+
+    /// Where a number goes.
+    ///
+    /// # Safety
+    /// `place` is NULL or may be written to until the call ends.
+    pub(crate) unsafe fn number<T>(&self, place: *mut T, name: &str) -> Result<Number<T>> {
+        Self::check(place, name)?;
+        Ok(Number(place))
     }
 
     /// A struct that the caller has allocated and set `struct_size` of.
@@ -240,6 +310,37 @@ impl<T> Output<T> {
     pub(crate) fn give(self, value: T) {
         // SAFETY: `Door::output` was promised that the place may be written to.
         unsafe { self.0.write(Box::into_raw(Box::new(value))) }
+    }
+}
+
+/// Room for bytes, which need not be set.
+pub(crate) struct Buffer {
+    place: *mut u8,
+    len: usize,
+}
+
+impl Buffer {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies as many of the bytes as there is room for.
+    pub(crate) fn write(self, bytes: &[u8]) {
+        let len = bytes.len().min(self.len);
+        if len > 0 {
+            // SAFETY: `Door::buffer` was promised so many writable bytes, which nobody else knows as a reference.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, len) }
+        }
+    }
+}
+
+/// A place for a number.
+pub(crate) struct Number<T>(*mut T);
+
+impl<T> Number<T> {
+    pub(crate) fn write(self, value: T) {
+        // SAFETY: `Door::number` was promised that the place may be written to.
+        unsafe { self.0.write(value) }
     }
 }
 

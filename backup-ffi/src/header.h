@@ -12,6 +12,7 @@
  * Threads    Calls block until they are done. A handle passed as a pointer to const may be used by several threads at
  *            once, another only by one at a time, and none while it is being freed. Callbacks come on the thread that
  *            made the call, one at a time; they must not call a function that takes a backup_repo or backup_runtime.
+ *            Functions of own sources, sinks and stores are called on threads of the library's that may block.
  *            After fork() a child must not use handles of its parent.
  */
 

@@ -60,6 +60,38 @@ pub enum backup_code {
     Bug = 99,
 }
 
+/// The kind of error that has this number.
+pub(crate) fn kind_of_code(number: u32) -> Option<ErrorKind> {
+    const KINDS: &[ErrorKind] = &[
+        ErrorKind::InvalidArgument,
+        ErrorKind::Unsupported,
+        ErrorKind::Canceled,
+        ErrorKind::LimitExceeded,
+        ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Throttled,
+        ErrorKind::Unavailable,
+        ErrorKind::OutOfSpace,
+        ErrorKind::Io,
+        ErrorKind::Unauthenticated,
+        ErrorKind::WrongKey,
+        ErrorKind::Corrupt,
+        ErrorKind::NewerFormat,
+        ErrorKind::RolledBack,
+        ErrorKind::NotARepository,
+        ErrorKind::Missing,
+        ErrorKind::Fenced,
+        ErrorKind::UnsafeStore,
+        ErrorKind::ChangedWhileReading,
+        ErrorKind::SourceMismatch,
+        ErrorKind::CursorExpired,
+        ErrorKind::Extension,
+        ErrorKind::Bug,
+    ];
+    KINDS.iter().copied().find(|kind| kind.code() == number)
+}
+
 /// What a restore does where a name is taken.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,4 +187,103 @@ impl From<SnapshotState> for backup_state {
 
 fn unknown(name: &str, number: u32) -> Error {
     Error::new(ErrorKind::InvalidArgument, format!("argument `{name}` has no meaning for {number}"))
+}
+
+/// What an item is. Numbers from 0x8000 on are the embedder's own; all others that are not here are kept as they are.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_item_kind {
+    /// Contains other items.
+    Folder = 1,
+    /// A file with a stream "content".
+    File = 2,
+    /// A symbolic link; its target is the attribute "link_target".
+    Symlink = 3,
+    /// A folder that its service treats as one thing.
+    Package = 4,
+    /// A mail message with a stream "mime" or "export".
+    Message = 10,
+    /// A calendar event.
+    Event = 11,
+    /// A contact.
+    Contact = 12,
+    /// An object of a directory service.
+    DirectoryObject = 20,
+    /// Anything else; say what it is in an attribute.
+    Other = 32767,
+}
+
+/// What an attribute's value is. Later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_type {
+    /// `integer` is 0 or 1.
+    Bool = 1,
+    /// `integer`.
+    Int = 2,
+    /// `number`.
+    Float = 3,
+    /// `bytes`, as UTF-8.
+    Text = 4,
+    /// `bytes`.
+    Bytes = 5,
+    /// `integer` seconds since 1970-01-01T00:00:00Z and `nanos`.
+    Time = 6,
+    /// The values of `children`, in order; their names are not looked at.
+    List = 7,
+    /// `children`.
+    Map = 8,
+}
+
+/// What a sink did with an item.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_action {
+    /// It was not there and was created.
+    Created = 0,
+    /// It took the place of what was there.
+    Replaced = 1,
+    /// What was there was left as it is.
+    Skipped = 2,
+    /// It was created under another name.
+    Renamed = 3,
+}
+
+impl backup_action {
+    pub(crate) fn from_number(number: u32) -> Result<backup_core::Action> {
+        use backup_core::Action;
+        match number {
+            _ if number == Self::Created as u32 => Ok(Action::Created),
+            _ if number == Self::Replaced as u32 => Ok(Action::Replaced),
+            _ if number == Self::Skipped as u32 => Ok(Action::Skipped),
+            _ if number == Self::Renamed as u32 => Ok(Action::Renamed),
+            _ => Err(unknown("action", number)),
+        }
+    }
+}
+
+/// What a restore asks of a sink where a name is taken.
+pub(crate) fn number_of_conflict(conflict: Conflict) -> u32 {
+    match conflict {
+        Conflict::Replace => backup_conflict::Replace as u32,
+        Conflict::KeepBoth => backup_conflict::KeepBoth as u32,
+        // Also for what a later engine may add: it destroys nothing.
+        _ => backup_conflict::Skip as u32,
+    }
+}
+
+/// What an entry of a listing of a tenant is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_graph_kind {
+    /// A user.
+    User = 1,
+    /// A group.
+    Group = 2,
+    /// A site.
+    Site = 3,
+    /// A drive.
+    Drive = 4,
+    /// Somebody whose drives are not known, because the service refused to tell them.
+    Failed = 5,
 }

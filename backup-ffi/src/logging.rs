@@ -96,7 +96,8 @@ impl fmt::Debug for Log {
 /// Has `log` called with lines up to `level` (a `backup_log_level`) from all repositories of this runtime, from now on and in the place of what
 /// was set before; NULL ends that. A line may name items, objects and addresses, and never holds a key, a passphrase or content.
 ///
-/// `release` (may be NULL) is called with `userdata` once the callback is called no more, or at once if this function fails.
+/// `release` (may be NULL) is called with `userdata` once, when the callback is called no more. If this call fails, `userdata` stays the caller's
+/// and is not released.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_runtime_log(
@@ -106,14 +107,14 @@ pub unsafe extern "C" fn backup_runtime_log(
     release: backup_release_fn,
     userdata: *mut c_void,
 ) -> *mut backup_error {
-    let target = log.map(|function| Target { function, userdata, release });
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
         let runtime = unsafe { door.handle(runtime, "runtime") }?;
         if !(1..=LogLevel::Debug as u32).contains(&level) {
             return Err(Error::new(ErrorKind::InvalidArgument, "argument `level` is no level"));
         }
-        runtime.shared().log().set(level, target.map(Arc::new));
+        let target = log.map(|function| Arc::new(Target { function, userdata, release }));
+        runtime.shared().log().set(level, target);
         Ok(())
     })
 }
@@ -170,13 +171,14 @@ mod tests {
                 assert_eq!(backup_error_code(error), 1);
                 backup_error_free(error);
             }
-            assert_eq!(second.lock().unwrap().released, 2, "what was refused is given back");
             backup_credential_free(credential);
             backup_runtime_free(runtime);
         }
         let (first, second) = (first.into_inner().unwrap(), second.into_inner().unwrap());
-        assert!(first.lines.iter().any(|(level, line)| *level == 3 && line.starts_with("opened at log entry 0")));
-        assert_eq!((first.released, second.released), (1, 3));
+        assert!(
+            first.lines.iter().any(|(level, line)| *level == 3 && line.starts_with("opened at log entry 0"))
+        );
+        assert_eq!((first.released, second.released), (1, 1));
         assert_eq!(second.lines, []);
     }
 }

@@ -68,6 +68,11 @@ impl Runtime {
         &self.log
     }
 
+    /// The same, for what is not of a repository.
+    pub(crate) fn logger(&self) -> Arc<dyn Logger> {
+        Arc::<Log>::clone(&self.log)
+    }
+
     /// Runs the work to its end on the calling thread.
     pub(crate) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {

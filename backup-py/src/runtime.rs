@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use backup_core::{Env, Error, ErrorKind, Result};
+use backup_core::{Env, Error, ErrorKind, Logger, Result};
 use tokio::runtime::{Builder, Handle};
 
 use crate::logging::Queue;
@@ -17,6 +17,7 @@ struct Shared {
     process: u32,
     tokio: tokio::runtime::Runtime,
     env: Env,
+    logger: Arc<dyn Logger>,
 }
 
 static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
@@ -31,12 +32,18 @@ pub(crate) fn env() -> Result<Env> {
     shared().map(|shared| shared.env.clone())
 }
 
+/// Who takes lines for an operator.
+pub(crate) fn logger() -> Result<Arc<dyn Logger>> {
+    shared().map(|shared| Arc::clone(&shared.logger))
+}
+
 fn shared() -> Result<&'static Shared> {
     let shared = SHARED.get_or_init(|| {
         let mut builder = Builder::new_multi_thread();
         let tokio = builder.worker_threads(THREADS).thread_name("backup-io").enable_all().build().ok()?;
-        let env = Env::system().with_logger(Arc::new(Queue::start().ok()?));
-        Some(Shared { process: std::process::id(), tokio, env })
+        let logger: Arc<dyn Logger> = Arc::new(Queue::start().ok()?);
+        let env = Env::system().with_logger(Arc::clone(&logger));
+        Some(Shared { process: std::process::id(), tokio, env, logger })
     });
     let shared = shared.as_ref().ok_or_else(|| Error::new(ErrorKind::Io, "the system gives no threads"))?;
     if shared.process != std::process::id() {
