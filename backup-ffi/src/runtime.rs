@@ -54,7 +54,7 @@ impl Runtime {
             .build()
             .map_err(|error| Error::new(ErrorKind::Io, "the system gives no threads").with_source(error))?;
         let log = Arc::new(Log::default());
-        let logger: Arc<dyn Logger> = log.clone();
+        let logger: Arc<dyn Logger> = Arc::<Log>::clone(&log);
         Ok(Self { tokio: Some(tokio), env: Env::system().with_logger(logger), log })
     }
 
