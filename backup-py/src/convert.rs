@@ -1,13 +1,21 @@
 //! From Python's arguments to the engine's.
 
-use backup_core::{Conflict, Credential, Error, Head, ItemId, Result, Retention, SnapshotId, VerifyLevel};
-use pyo3::exceptions::PyTypeError;
+use backup_core::{
+    Conflict, Credential, Error, Head, ItemId, KdfParams, Result, Retention, SnapshotId, Timestamp,
+    VerifyLevel,
+};
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMapping, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyInt, PyMapping, PyString};
 use zeroize::Zeroizing;
 
 use crate::error::{OrRaise, invalid};
+use crate::progress::CancelToken;
+
+/// The argument `cancel`.
+pub(crate) type Cancel<'a, 'py> = Option<&'a Bound<'py, CancelToken>>;
 
 /// Names and values as text.
 pub(crate) type Pairs = Vec<(String, String)>;
@@ -80,8 +88,18 @@ pub(crate) fn credential(
     }
 }
 
+/// What stretching a passphrase costs; the default where nothing is said.
+pub(crate) fn cost(memory_kib: Option<u32>, passes: Option<u32>, lanes: Option<u32>) -> Result<KdfParams> {
+    let default = KdfParams::default();
+    KdfParams::new(
+        memory_kib.unwrap_or(default.memory_kib),
+        passes.unwrap_or(default.passes),
+        lanes.unwrap_or(default.lanes),
+    )
+}
+
 /// Bytes that are wiped after use. The caller's object is his to wipe.
-fn secret(object: &Bound<'_, PyAny>, name: &str, text: bool) -> PyResult<Zeroizing<Vec<u8>>> {
+pub(crate) fn secret(object: &Bound<'_, PyAny>, name: &str, text: bool) -> PyResult<Zeroizing<Vec<u8>>> {
     let bytes = if let Ok(bytes) = object.cast::<PyBytes>() {
         bytes.as_bytes().to_vec()
     } else if let Ok(bytes) = object.cast::<PyByteArray>() {
@@ -112,12 +130,37 @@ pub(crate) fn snapshot_id(text: &str) -> Result<SnapshotId> {
     text.parse().map_err(|error: Error| error.with_item(text))
 }
 
+pub(crate) fn snapshot_ids(texts: &[String]) -> Result<Vec<SnapshotId>> {
+    texts.iter().map(|text| snapshot_id(text)).collect()
+}
+
 pub(crate) fn conflict(text: &str) -> Result<Conflict> {
     match text {
         "skip" => Ok(Conflict::Skip),
         "replace" => Ok(Conflict::Replace),
         "keep_both" => Ok(Conflict::KeepBoth),
         _ => Err(invalid("conflict is one of skip, replace, keep_both").with_item(text)),
+    }
+}
+
+/// A time: a `datetime` that has a time zone, or nanoseconds since 1970.
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl<'py> FromPyObject<'_, 'py> for Time {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        static NANOSECONDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = object.py();
+        let nanoseconds: i128 = if object.is_instance_of::<PyInt>() {
+            object.extract()?
+        } else {
+            NANOSECONDS.import(py, "backup_py.results", "_nanoseconds")?.call1((object,))?.extract()?
+        };
+        let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000))
+            .map_err(|_| PyOverflowError::new_err("too many nanoseconds for a time"))?;
+        let nanos = u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).unwrap_or(0);
+        Ok(Self(Timestamp::new(seconds, nanos)))
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::convert::{Patterns, patterns, refuse_pickle};
+use crate::copies::SnapshotSource;
 use crate::door::guard;
 use crate::error::invalid;
 
@@ -87,14 +88,17 @@ impl FolderSink {
 
 /// The source that a method was given.
 pub(crate) fn source(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Source>> {
+    if let Ok(snapshot) = object.cast::<SnapshotSource>() {
+        return snapshot.get().turned(object.py());
+    }
     let folder = object.cast::<FolderSource>()?.get();
-    Ok(Turned { thing: Arc::clone(&folder.source), turn: folder.turn.clone(), name: "source" })
+    Ok(Turned::source(&folder.source, &folder.turn))
 }
 
 /// The sink that a method was given.
 pub(crate) fn sink(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Sink>> {
     let folder = object.cast::<FolderSink>()?.get();
-    Ok(Turned { thing: Arc::clone(&folder.sink), turn: folder.turn.clone(), name: "sink" })
+    Ok(Turned::sink(&folder.sink, &folder.turn))
 }
 
 /// How long to wait before a source or sink is said to be in use.
@@ -102,7 +106,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 
 /// Whose turn it is: sources and sinks serve one run at a time.
 #[derive(Clone, Default)]
-struct Turn {
+pub(crate) struct Turn {
     free: Arc<AsyncMutex<()>>,
     /// The token of the run that has it, or had it last.
     holder: Arc<Mutex<CancelToken>>,
@@ -113,6 +117,18 @@ pub(crate) struct Turned<T: ?Sized> {
     thing: Arc<T>,
     turn: Turn,
     name: &'static str,
+}
+
+impl Turned<dyn Source> {
+    pub(crate) fn source(source: &Arc<dyn Source>, turn: &Turn) -> Self {
+        Self { thing: Arc::clone(source), turn: turn.clone(), name: "source" }
+    }
+}
+
+impl Turned<dyn Sink> {
+    pub(crate) fn sink(sink: &Arc<dyn Sink>, turn: &Turn) -> Self {
+        Self { thing: Arc::clone(sink), turn: turn.clone(), name: "sink" }
+    }
 }
 
 impl<T: Send + Sync + ?Sized> Turned<T> {

@@ -16,17 +16,24 @@
 
 mod browse;
 mod convert;
+mod copies;
 mod door;
+mod drill;
 mod error;
 mod event_loop;
 mod folder;
 mod gate;
+mod keys;
+mod locks;
 mod pages;
 mod progress;
+mod repair;
+mod reports;
 mod repository;
 mod results;
 mod runs;
 mod runtime;
+mod store;
 
 use pyo3::prelude::pymodule;
 
@@ -37,6 +44,8 @@ mod backup_py {
     #[pymodule_export]
     use super::browse::Browser;
     #[pymodule_export]
+    use super::copies::SnapshotSource;
+    #[pymodule_export]
     use super::door::_panic_for_tests;
     #[pymodule_export]
     use super::folder::{FolderSink, FolderSource};
@@ -44,6 +53,8 @@ mod backup_py {
     use super::pages::{Differences, Listing};
     #[pymodule_export]
     use super::progress::CancelToken;
+    #[pymodule_export]
+    use super::repair::{scrub, scrub_async};
     #[pymodule_export]
     use super::repository::Repository;
 

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId, store};
+use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::browse::Browser;
 use crate::convert::{
-    Pairs, Patterns, address, conflict, credential, head, head_text, pairs, patterns, refuse_pickle,
-    retentions, snapshot_id, verify_level,
+    Patterns, Time, conflict, cost, credential, head, head_text, pairs, patterns, refuse_pickle, snapshot_id,
+    snapshot_ids, verify_level,
 };
 use crate::door::{Job, Poison, promise, wait};
 use crate::error::{OrRaise, invalid};
@@ -19,7 +19,7 @@ use crate::folder;
 use crate::pages::Differences;
 use crate::progress::CancelToken;
 use crate::runs::{self, Backup, Prune, Restore};
-use crate::{results, runtime};
+use crate::{reports, results, runtime, store};
 
 /// An open repository.
 #[pyclass(frozen, module = "backup_py")]
@@ -52,8 +52,8 @@ impl Shared {
     }
 }
 
-type Keyword<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
-type Callback<'py> = Option<Bound<'py, PyAny>>;
+pub(crate) type Keyword<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+pub(crate) type Callback<'py> = Option<Bound<'py, PyAny>>;
 
 #[pymethods]
 impl Repository {
@@ -104,8 +104,10 @@ impl Repository {
     /// Opens a repository.
     #[staticmethod]
     #[pyo3(signature = (
-        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None
+        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None,
+        as_of = None, probe = false
     ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open(
         py: Python<'_>,
         url: &Bound<'_, PyAny>,
@@ -114,16 +116,21 @@ impl Repository {
         options: Keyword<'_, '_>,
         known_head: Option<&str>,
         index_cache: Option<PathBuf>,
+        as_of: Option<Time>,
+        probe: bool,
     ) -> PyResult<Self> {
         let place = Place::new(url, passphrase, raw_key, options)?;
-        wait(py, place.open(known_head, index_cache).or_raise(py)?).map(Self::new)
+        let how = Opening { known_head, index_cache, as_of, probe };
+        wait(py, place.open(how).or_raise(py)?).map(Self::new)
     }
 
     /// Does what `open` does, for `await`.
     #[staticmethod]
     #[pyo3(signature = (
-        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None
+        url, *, passphrase = None, raw_key = None, options = None, known_head = None, index_cache = None,
+        as_of = None, probe = false
     ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open_async<'py>(
         py: Python<'py>,
         url: &Bound<'py, PyAny>,
@@ -132,9 +139,11 @@ impl Repository {
         options: Keyword<'_, 'py>,
         known_head: Option<&str>,
         index_cache: Option<PathBuf>,
+        as_of: Option<Time>,
+        probe: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let place = Place::new(url, passphrase, raw_key, options)?;
-        let job = place.open(known_head, index_cache).or_raise(py)?;
+        let job = place.open(Opening { known_head, index_cache, as_of, probe }).or_raise(py)?;
         promise(py, job, |py, opened| Ok(Py::new(py, Self::new(opened))?.into_any()))
     }
 
@@ -148,6 +157,13 @@ impl Repository {
     #[getter]
     fn closed(&self) -> bool {
         self.shared.open.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// What the store was seen to do when this repository was created, or opened with `probe`; else `None`.
+    #[getter]
+    fn probe<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let repository = self.shared.get().or_raise(py)?;
+        repository.probe().map(|found| reports::probe(py, found)).transpose()
     }
 
     /// The end of the log as known now, as text.
@@ -204,6 +220,12 @@ impl Repository {
         wait(py, self.job(|| async move { repository.refresh().await }))
     }
 
+    /// Does what `refresh` does, for `await`.
+    fn refresh_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let repository = self.shared.get().or_raise(py)?;
+        promise(py, self.job(|| async move { repository.refresh().await }), |py, ()| Ok(py.None()))
+    }
+
     /// All snapshots in the order of their commits, without checkpoints.
     fn snapshots<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let all = self.shared.get().or_raise(py)?.snapshots();
@@ -225,7 +247,8 @@ impl Repository {
 
     /// Backs up a source: a new snapshot.
     #[pyo3(signature = (
-        source, *, labels = None, full = false, checkpoint_bytes = None, cancel = None, on_progress = None
+        source, *, labels = None, full = false, checkpoint_bytes = None, suspicious_percent = 25,
+        cancel = None, on_progress = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn backup<'py>(
@@ -235,17 +258,20 @@ impl Repository {
         labels: Keyword<'_, 'py>,
         full: bool,
         checkpoint_bytes: Option<u64>,
+        suspicious_percent: u32,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let (source, labels) = (folder::source(source)?, pairs(labels)?);
+        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
         let report = wait(py, runs::backup(py, &self.shared, what, cancel, on_progress)?)?;
         results::backup(py, &report)
     }
 
     /// Does what `backup` does, for `await`.
     #[pyo3(signature = (
-        source, *, labels = None, full = false, checkpoint_bytes = None, cancel = None, on_progress = None
+        source, *, labels = None, full = false, checkpoint_bytes = None, suspicious_percent = 25,
+        cancel = None, on_progress = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn backup_async<'py>(
@@ -255,10 +281,12 @@ impl Repository {
         labels: Keyword<'_, 'py>,
         full: bool,
         checkpoint_bytes: Option<u64>,
+        suspicious_percent: u32,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let (source, labels) = (folder::source(source)?, pairs(labels)?);
+        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
         let job = runs::backup(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::backup(py, &report).map(Bound::unbind))
     }
@@ -266,10 +294,11 @@ impl Repository {
     /// Restores a snapshot to a sink.
     #[pyo3(
         signature = (
-            snapshot, sink, *, only = None, exclude = None, conflict = "skip", cancel = None, on_progress = None
+            snapshot, sink, *, only = None, exclude = None, conflict = "skip", undo = None, cancel = None,
+            on_progress = None
         ),
-        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', cancel=None, \
-                          on_progress=None)"
+        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', undo=None, \
+                          cancel=None, on_progress=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn restore<'py>(
@@ -280,10 +309,11 @@ impl Repository {
         only: Option<Patterns>,
         exclude: Option<Patterns>,
         conflict: &str,
+        undo: Option<&str>,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let what = restore(py, snapshot, sink, only, exclude, conflict, undo)?;
         let report = wait(py, runs::restore(py, &self.shared, what, cancel, on_progress)?)?;
         results::restore(py, &report)
     }
@@ -291,10 +321,11 @@ impl Repository {
     /// Does what `restore` does, for `await`.
     #[pyo3(
         signature = (
-            snapshot, sink, *, only = None, exclude = None, conflict = "skip", cancel = None, on_progress = None
+            snapshot, sink, *, only = None, exclude = None, conflict = "skip", undo = None, cancel = None,
+            on_progress = None
         ),
-        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', cancel=None, \
-                          on_progress=None)"
+        text_signature = "($self, snapshot, sink, *, only=(), exclude=(), conflict='skip', undo=None, \
+                          cancel=None, on_progress=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn restore_async<'py>(
@@ -305,10 +336,11 @@ impl Repository {
         only: Option<Patterns>,
         exclude: Option<Patterns>,
         conflict: &str,
+        undo: Option<&str>,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let what = restore(py, snapshot, sink, only, exclude, conflict, undo)?;
         let job = runs::restore(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::restore(py, &report).map(Bound::unbind))
     }
@@ -339,13 +371,19 @@ impl Repository {
         rules: &Bound<'py, PyAny>,
         dry_run: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let repository = self.shared.get().or_raise(py)?;
-        let rules = retentions(rules)?;
-        let job = self.job(move || async move {
-            let rules: Vec<_> = rules.iter().map(|(id, retention)| (id.as_str(), retention)).collect();
-            if dry_run { repository.decide(&rules).await } else { repository.retain(&rules).await }
-        });
-        results::retained(py, &wait(py, job)?)
+        results::retained(py, &wait(py, runs::retain(py, &self.shared, rules, dry_run)?)?)
+    }
+
+    /// Does what `retain` does, for `await`.
+    #[pyo3(signature = (rules, *, dry_run = false))]
+    fn retain_async<'py>(
+        &self,
+        py: Python<'py>,
+        rules: &Bound<'py, PyAny>,
+        dry_run: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let job = runs::retain(py, &self.shared, rules, dry_run)?;
+        promise(py, job, |py, retained| Ok(results::retained(py, &retained)?.into_any().unbind()))
     }
 
     /// Gives back the room of what no snapshot needs.
@@ -432,9 +470,13 @@ impl Repository {
 }
 
 impl Repository {
-    fn new(opened: backup_core::Repository) -> Self {
+    pub(crate) fn new(opened: backup_core::Repository) -> Self {
         let (id, poison) = (opened.id().to_string(), Poison::default());
         Self { shared: Arc::new(Shared { id, open: RwLock::new(Some(opened)), poison }) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn with_ids(
@@ -443,11 +485,10 @@ impl Repository {
         ids: &[String],
     ) -> PyResult<(backup_core::Repository, Vec<SnapshotId>)> {
         let repository = self.shared.get().or_raise(py)?;
-        let ids = ids.iter().map(|id| snapshot_id(id)).collect::<Result<_>>().or_raise(py)?;
-        Ok((repository, ids))
+        Ok((repository, snapshot_ids(ids).or_raise(py)?))
     }
 
-    fn job<T, F>(&self, work: impl FnOnce() -> F + Send + 'static) -> Job<T>
+    pub(crate) fn job<T, F>(&self, work: impl FnOnce() -> F + Send + 'static) -> Job<T>
     where
         F: Future<Output = Result<T>> + 'static,
     {
@@ -457,9 +498,16 @@ impl Repository {
 
 /// Where a repository is, and what opens it.
 struct Place {
-    url: String,
+    store: store::At,
     credential: Credential,
-    options: Pairs,
+}
+
+/// How to open a repository.
+struct Opening<'a> {
+    known_head: Option<&'a str>,
+    index_cache: Option<PathBuf>,
+    as_of: Option<Time>,
+    probe: bool,
 }
 
 impl Place {
@@ -470,44 +518,34 @@ impl Place {
         options: Keyword<'_, '_>,
     ) -> PyResult<Self> {
         let credential = credential(passphrase, raw_key)?.or_raise(url.py())?;
-        Ok(Self { url: address(url)?, credential, options: pairs(options)? })
+        Ok(Self { store: store::At::new(url, options)?, credential })
     }
 
     fn init(self, cost: KdfParams) -> Job<backup_core::Repository> {
-        let Self { url, credential, options } = self;
+        let Self { store, credential } = self;
         Job::new(&Poison::default(), move || async move {
             let mut engine = Options::default();
             engine.kdf = cost;
-            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            let (store, env) = (store.open()?, runtime::env()?);
             backup_core::Repository::init_with(store, &credential, env, engine).await
         })
     }
 
-    fn open(
-        self,
-        known_head: Option<&str>,
-        index_cache: Option<PathBuf>,
-    ) -> Result<Job<backup_core::Repository>> {
-        let Self { url, credential, options } = self;
+    fn open(self, how: Opening<'_>) -> Result<Job<backup_core::Repository>> {
+        let Self { store, credential } = self;
+        let Opening { known_head, index_cache, as_of, probe } = how;
         let mut engine = Options::default();
         engine.known_head = known_head.map(head).transpose()?;
+        engine.as_of = as_of.map(|Time(time)| time);
+        engine.probe = probe;
         Ok(Job::new(&Poison::default(), move || async move {
             if let Some(place) = index_cache {
                 engine.index_cache = Some(Arc::new(DirectoryCache::open(place)?));
             }
-            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            let (store, env) = (store.open()?, runtime::env()?);
             backup_core::Repository::open_with(store, &credential, env, engine).await
         }))
     }
-}
-
-fn cost(memory_kib: Option<u32>, passes: Option<u32>, lanes: Option<u32>) -> Result<KdfParams> {
-    let default = KdfParams::default();
-    KdfParams::new(
-        memory_kib.unwrap_or(default.memory_kib),
-        passes.unwrap_or(default.passes),
-        lanes.unwrap_or(default.lanes),
-    )
 }
 
 fn restore(
@@ -517,6 +555,7 @@ fn restore(
     only: Option<Patterns>,
     exclude: Option<Patterns>,
     policy: &str,
+    undo: Option<&str>,
 ) -> PyResult<Restore> {
     Ok(Restore {
         snapshot: snapshot_id(snapshot).or_raise(py)?,
@@ -524,5 +563,6 @@ fn restore(
         only: patterns(only),
         except: patterns(exclude),
         conflict: conflict(policy).or_raise(py)?,
+        undo: undo.map(snapshot_id).transpose().or_raise(py)?,
     })
 }

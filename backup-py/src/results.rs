@@ -12,17 +12,21 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::error::exception;
 
-type Object<'py> = PyResult<Bound<'py, PyAny>>;
+pub(crate) type Object<'py> = PyResult<Bound<'py, PyAny>>;
 
-/// Calls a class of `results.py` with these keywords.
+/// Calls a class of `results.py`, or of the module that is named, with these keywords.
 macro_rules! make {
-    ($py:expr, $class:ident { $($field:ident: $value:expr),* $(,)? }) => {{
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let fields = PyDict::new($py);
-        $(fields.set_item(intern!($py, stringify!($field)), $value)?;)*
-        CLASS.import($py, "backup_py.results", stringify!($class))?.call((), Some(&fields))
+    ($py:expr, $class:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        make!($py, "backup_py.results", $class { $($field: $value),* })
+    };
+    ($py:expr, $module:literal, $class:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        static CLASS: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+        let fields = pyo3::types::PyDict::new($py);
+        $(fields.set_item(pyo3::intern!($py, stringify!($field)), $value)?;)*
+        CLASS.import($py, $module, stringify!($class))?.call((), Some(&fields))
     }};
 }
+pub(crate) use make;
 
 pub(crate) fn progress<'py>(py: Python<'py>, progress: &Progress) -> Object<'py> {
     let known = |total: u64| (total > 0).then_some(total);
@@ -57,6 +61,7 @@ pub(crate) fn summary<'py>(py: Python<'py>, summary: &SnapshotSummary) -> Object
             state: state(summary.state),
             suspicious: summary.suspicious,
             held: summary.held,
+            confirmed: summary.confirmed,
         }
     )
 }
@@ -78,6 +83,7 @@ pub(crate) fn info<'py>(py: Python<'py>, info: &SnapshotInfo) -> Object<'py> {
             state: state(info.summary.state),
             suspicious: info.summary.suspicious,
             held: info.summary.held,
+            confirmed: info.summary.confirmed,
             parent: info.parent.map(|parent| parent.to_string()),
             stats: stats(py, &info.stats)?,
             problems: tuple(py, problems)?,
@@ -95,6 +101,9 @@ pub(crate) fn backup<'py>(py: Python<'py>, report: &BackupReport) -> Object<'py>
             stats: stats(py, &report.stats)?,
             problems: problems(py, &report.problems)?,
             suspicions: PyTuple::new(py, report.suspicions.iter().map(ToString::to_string))?,
+            locked_until_ns: report.locked_until.map(nanoseconds),
+            locks_due: report.locks_due,
+            source: attributes(py, &report.source)?,
         }
     )
 }
@@ -114,7 +123,7 @@ pub(crate) fn restore<'py>(py: Python<'py>, report: &RestoreReport) -> Object<'p
     )
 }
 
-fn findings<'py>(py: Python<'py>, findings: &[Finding]) -> PyResult<Bound<'py, PyTuple>> {
+pub(crate) fn findings<'py>(py: Python<'py>, findings: &[Finding]) -> PyResult<Bound<'py, PyTuple>> {
     let findings = findings
         .iter()
         .map(|finding| make!(py, Finding { place: &finding.place, error: exception(py, &finding.error)? }));
@@ -216,7 +225,7 @@ pub(crate) fn difference<'py>(py: Python<'py>, difference: &Difference) -> Objec
     )
 }
 
-fn collection<'py>(py: Python<'py>, collection: &Collection) -> Object<'py> {
+pub(crate) fn collection<'py>(py: Python<'py>, collection: &Collection) -> Object<'py> {
     make!(py, Collection { id: &collection.id, kind: &collection.kind })
 }
 
@@ -250,7 +259,7 @@ fn problems<'py>(py: Python<'py>, problems: &[Problem]) -> PyResult<Bound<'py, P
     tuple(py, problems)
 }
 
-fn tuple<'py>(
+pub(crate) fn tuple<'py>(
     py: Python<'py>,
     values: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
 ) -> PyResult<Bound<'py, PyTuple>> {
@@ -274,11 +283,17 @@ fn name<'py>(py: Python<'py>, bytes: &[u8]) -> Object<'py> {
     }
 }
 
-fn nanoseconds(time: Timestamp) -> i128 {
+/// A `datetime` in UTC, which has microseconds.
+pub(crate) fn datetime<'py>(py: Python<'py>, time: Timestamp) -> Object<'py> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    MAKE.import(py, "backup_py.results", "_time")?.call1((nanoseconds(time),))
+}
+
+pub(crate) fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos())
 }
 
-fn attributes<'py>(py: Python<'py>, attributes: &Attributes) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn attributes<'py>(py: Python<'py>, attributes: &Attributes) -> PyResult<Bound<'py, PyDict>> {
     let values = PyDict::new(py);
     for (name, attribute) in attributes {
         values.set_item(name, value(py, attribute)?)?;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_core::{
-    BackupReport, Conflict, PruneReport, RestoreReport, Sink, SnapshotId, Source, VerifyLevel, VerifyReport,
+    BackupReport, Conflict, PruneReport, RestoreReport, Retained, Sink, SnapshotId, Source, VerifyLevel,
+    VerifyReport,
 };
 use pyo3::prelude::*;
 
-use crate::convert::Pairs;
+use crate::convert::{Cancel, Pairs, retentions};
 use crate::door::{Job, Link};
 use crate::error::OrRaise;
 use crate::folder::Turned;
-use crate::progress::CancelToken;
 use crate::repository::Shared;
 
 /// The arguments of `backup`.
@@ -21,6 +21,7 @@ pub(crate) struct Backup {
     pub(crate) labels: Pairs,
     pub(crate) full: bool,
     pub(crate) checkpoint_bytes: Option<u64>,
+    pub(crate) suspicious_percent: u32,
 }
 
 /// The arguments of `restore`.
@@ -30,9 +31,20 @@ pub(crate) struct Restore {
     pub(crate) only: Vec<String>,
     pub(crate) except: Vec<String>,
     pub(crate) conflict: Conflict,
+    pub(crate) undo: Option<SnapshotId>,
 }
 
-type Cancel<'a, 'py> = Option<&'a Bound<'py, CancelToken>>;
+/// A run with its token and, if anybody wants to know, its report.
+macro_rules! watch {
+    ($run:expr, $token:ident, $report:ident) => {{
+        let run = $run.cancel_token(&$token);
+        match $report {
+            Some(report) => run.on_progress(report),
+            None => run,
+        }
+    }};
+}
+pub(crate) use watch;
 
 pub(crate) fn backup(
     py: Python<'_>,
@@ -44,7 +56,8 @@ pub(crate) fn backup(
     let repository = shared.get().or_raise(py)?;
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
         let (source, _turn) = what.source.take(&token).await?;
-        let mut run = repository.backup(source).cancel_token(&token);
+        let run = repository.backup(source).suspicious_percent(what.suspicious_percent);
+        let mut run = watch!(run, token, report);
         if what.full {
             run = run.full();
         }
@@ -53,9 +66,6 @@ pub(crate) fn backup(
         }
         for (name, value) in what.labels {
             run = run.label(name, value);
-        }
-        if let Some(report) = report {
-            run = run.on_progress(report);
         }
         run.run().await
     })
@@ -71,15 +81,16 @@ pub(crate) fn restore(
     let repository = shared.get().or_raise(py)?;
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
         let (sink, _turn) = what.sink.take(&token).await?;
-        let mut run = repository.restore(what.snapshot, sink).conflict(what.conflict).cancel_token(&token);
+        let run = repository.restore(what.snapshot, sink).conflict(what.conflict);
+        let mut run = watch!(run, token, report);
+        if let Some(later) = what.undo {
+            run = run.undo(later);
+        }
         for pattern in what.only {
             run = run.only(pattern);
         }
         for pattern in what.except {
             run = run.except(pattern);
-        }
-        if let Some(report) = report {
-            run = run.on_progress(report);
         }
         run.run().await
     })
@@ -94,12 +105,22 @@ pub(crate) fn verify(
 ) -> PyResult<Job<VerifyReport>> {
     let repository = shared.get().or_raise(py)?;
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
-        let mut run = repository.verify(level).cancel_token(&token);
-        if let Some(report) = report {
-            run = run.on_progress(report);
-        }
-        run.run().await
+        watch!(repository.verify(level), token, report).run().await
     })
+}
+
+pub(crate) fn retain(
+    py: Python<'_>,
+    shared: &Arc<Shared>,
+    rules: &Bound<'_, PyAny>,
+    dry_run: bool,
+) -> PyResult<Job<Vec<Retained>>> {
+    let repository = shared.get().or_raise(py)?;
+    let rules = retentions(rules)?;
+    Ok(Job::new(shared.poison(), move || async move {
+        let rules: Vec<_> = rules.iter().map(|(id, retention)| (id.as_str(), retention)).collect();
+        if dry_run { repository.decide(&rules).await } else { repository.retain(&rules).await }
+    }))
 }
 
 /// The arguments of `prune`.
@@ -119,20 +140,17 @@ pub(crate) fn prune(
 ) -> PyResult<Job<PruneReport>> {
     let repository = shared.get().or_raise(py)?;
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
-        let mut run = repository.prune().unused_percent(what.unused_percent).cancel_token(&token);
+        let mut run = watch!(repository.prune().unused_percent(what.unused_percent), token, report);
         if let Some(grace) = what.grace {
             run = run.grace(grace);
         }
         if what.dry {
             run = run.dry_run();
         }
-        if let Some(report) = report {
-            run = run.on_progress(report);
-        }
         run.run().await
     })
 }
 
-fn token(cancel: Cancel<'_, '_>) -> Option<backup_core::CancelToken> {
+pub(crate) fn token(cancel: Cancel<'_, '_>) -> Option<backup_core::CancelToken> {
     cancel.map(|token| token.get().inner())
 }

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ def test_what_a_closed_repository_made_is_refused(place: Path, tree: Path, tmp_p
         lambda: repository.backup(FolderSource(tree)),
         lambda: repository.restore(snapshot, FolderSink(tmp_path / "out")),
         lambda: repository.verify(),
+        lambda: repository.probe,
+        lambda: repository.public_key,
+        lambda: repository.keys(),
+        lambda: repository.add_key(raw_key=KEY),
+        lambda: repository.remove_key("00" * 16),
+        lambda: repository.protect(timedelta(1)),
+        lambda: repository.protection,
+        lambda: repository.locked_until,
+        lambda: repository.locks_due,
+        lambda: repository.extend_locks(),
+        lambda: repository.add_parity(),
+        lambda: repository.mirror("memory://"),
+        lambda: repository.as_source(snapshot),
+        lambda: repository.drill(),
         lambda: repository.diff(snapshot, snapshot),
         lambda: repository.browse(snapshot),
         lambda: repository.__enter__(),

@@ -75,7 +75,8 @@ def compare(stub: str | None, thing: object) -> None:
 def test_everything_that_is_exported_is_there_once() -> None:
     assert sorted(set(backup_py.__all__), key=str.lower) == sorted(backup_py.__all__, key=str.lower)
     assert all(hasattr(backup_py, name) for name in backup_py.__all__)
-    assert set(backup_py.exceptions.__all__) | set(backup_py.results.__all__) <= set(backup_py.__all__)
+    modules = (backup_py.exceptions, backup_py.reports, backup_py.results)
+    assert {name for module in modules for name in module.__all__} <= set(backup_py.__all__)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

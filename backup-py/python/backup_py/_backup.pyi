@@ -6,11 +6,21 @@ Strings are text, sizes are bytes, ids of snapshots are 32 hexadecimal digits. W
 
 from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import NoReturn, final
+from typing import NoReturn, TypeAlias, final
 
+from .reports import (
+    DrillReport,
+    ExtendReport,
+    KeySlot,
+    MirrorReport,
+    ParityReport,
+    Probe,
+    SalvageReport,
+    ScrubReport,
+)
 from .results import (
     BackupReport,
     Conflict,
@@ -34,14 +44,57 @@ __all__ = [
     "FolderSource",
     "Listing",
     "Repository",
+    "SnapshotSource",
     "__version__",
     "_panic_for_tests",
+    "scrub",
+    "scrub_async",
 ]
 
 __version__: str
 
+# What can be backed up, and where it can be restored to.
+_Source: TypeAlias = FolderSource | SnapshotSource
+_Sink: TypeAlias = FolderSink
+# What names a store.
+_Store: TypeAlias = str | PathLike[str]
+
 def _panic_for_tests() -> None:
     """Panics on a run's thread, to prove what becomes of it."""
+
+def scrub(
+    url: _Store,
+    public_key: str,
+    *,
+    options: Mapping[str, str] | None = None,
+    repair: bool = False,
+    cancel: CancelToken | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> ScrubReport:
+    """Checks what parity protects in a store, and mends it on request. Needs no secret and reads none.
+
+    `url` and `options` as for `Repository.init`. `public_key` is what `Repository.public_key` was: nothing that it did not sign is
+    believed. Reads everything that `Repository.add_parity` has protected, set by set, and its parity. Damage is no exception: the
+    report names it.
+
+    `repair` puts what can be computed in the place of what is damaged, first beside it, so that an interruption loses nothing. The
+    store must let damaged objects be deleted. Two repairs of one store must not run at the same time.
+
+        scrub("/mnt/backup", public_key, repair=True).is_sound
+
+    Raises `InvalidArgumentError` for a key that is none, `CanceledError`, and what a store reports that cannot be reached.
+    """
+
+def scrub_async(
+    url: _Store,
+    public_key: str,
+    *,
+    options: Mapping[str, str] | None = None,
+    repair: bool = False,
+    cancel: CancelToken | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Future[ScrubReport]:
+    """Does what `scrub` does, for `await`."""
 
 @final
 class Repository:
@@ -66,7 +119,7 @@ class Repository:
 
     @staticmethod
     def init(
-        url: str | PathLike[str],
+        url: _Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -94,7 +147,7 @@ class Repository:
 
     @staticmethod
     def init_async(
-        url: str | PathLike[str],
+        url: _Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -107,13 +160,15 @@ class Repository:
 
     @staticmethod
     def open(
-        url: str | PathLike[str],
+        url: _Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
         options: Mapping[str, str] | None = None,
         known_head: str | None = None,
         index_cache: str | PathLike[str] | None = None,
+        as_of: datetime | int | None = None,
+        probe: bool = False,
     ) -> Repository:
         """Opens a repository.
 
@@ -122,19 +177,27 @@ class Repository:
         `index_cache` is a folder on a local disk, made if need be, where the index is kept in mapped files instead of memory:
         the next opening reads only what is new. It may be shared by programs, deleted and lost.
 
+        `as_of` opens the repository as it was at this time (a `datetime` with a time zone, or nanoseconds since 1970), by the
+        store's clock, whatever was hidden, overwritten or added since; nothing can be written then, and `known_head` does not
+        count. For a store that keeps versions, after somebody has deleted what there was (docs/immutability.md). `probe` tries what
+        the store does, as `init` always does, and refuses one that is unsafe: 24 calls, and the right to write.
+
         Raises `NotARepositoryError` if there is none, `WrongKeyError`, `RolledBackError`, `NewerFormatError`,
-        `CorruptError` or `MissingError` for damage, and what the store reports.
+        `CorruptError` or `MissingError` for damage, `UnsupportedError` for `as_of` where the store keeps no versions,
+        `UnsafeStoreError` for `probe`, and what the store reports.
         """
 
     @staticmethod
     def open_async(
-        url: str | PathLike[str],
+        url: _Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
         options: Mapping[str, str] | None = None,
         known_head: str | None = None,
         index_cache: str | PathLike[str] | None = None,
+        as_of: datetime | int | None = None,
+        probe: bool = False,
     ) -> Future[Repository]:
         """Does what `open` does, for `await`."""
 
@@ -145,6 +208,35 @@ class Repository:
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
+
+    @property
+    def probe(self) -> Probe | None:
+        """What the store was seen to do when this repository was created, or opened with `probe`; else `None`."""
+
+    @property
+    def public_key(self) -> str:
+        """What the repository's signatures are checked with, 64 hexadecimal digits: all that `scrub` needs. No secret.
+
+        Raises `PermissionDeniedError` if the key slot that was opened does not give it.
+        """
+
+    @property
+    def protection(self) -> timedelta | None:
+        """How long everything is locked ahead, if that is the policy. Costs no request; see `protect`."""
+
+    @property
+    def locked_until(self) -> datetime | None:
+        """Until when everything that the snapshots need is locked at least, as the log says.
+
+        None without a policy, or before the first extension under it. Costs no request.
+        """
+
+    @property
+    def locks_due(self) -> bool:
+        """Whether an extension of the locks is due. Costs no request.
+
+        It is if in less than a day a new snapshot could not rely on what is stored already to be locked for the policy's period.
+        """
 
     @property
     def head(self) -> str:
@@ -182,6 +274,9 @@ class Repository:
         Raises what the store reports, or `CorruptError` for damage of the log.
         """
 
+    def refresh_async(self) -> Future[None]:
+        """Does what `refresh` does, for `await`."""
+
     def snapshots(self) -> list[SnapshotSummary]:
         """All snapshots in the order of their commits, without checkpoints.
 
@@ -202,11 +297,12 @@ class Repository:
 
     def backup(
         self,
-        source: FolderSource,
+        source: _Source,
         *,
         labels: Mapping[str, str] | None = None,
         full: bool = False,
         checkpoint_bytes: int | None = None,
+        suspicious_percent: int = 25,
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> BackupReport:
@@ -214,7 +310,8 @@ class Repository:
 
         `labels` are names and values of your own that the snapshot keeps, each of at most 1,024 bytes. `full` enumerates
         everything although the source could tell what changed. `checkpoint_bytes` are the stored bytes after which an
-        interrupted run loses nothing (512 MiB; at least 1 MiB).
+        interrupted run loses nothing (512 MiB; at least 1 MiB). `suspicious_percent` is the share of the previous snapshot's
+        items from which on a loss or a change is reported as a suspicion; above 100 for never.
 
         Items that cannot be read are no exception: the report names them, and the snapshot is `incomplete`.
 
@@ -228,11 +325,12 @@ class Repository:
 
     def backup_async(
         self,
-        source: FolderSource,
+        source: _Source,
         *,
         labels: Mapping[str, str] | None = None,
         full: bool = False,
         checkpoint_bytes: int | None = None,
+        suspicious_percent: int = 25,
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Future[BackupReport]:
@@ -241,11 +339,12 @@ class Repository:
     def restore(
         self,
         snapshot: str,
-        sink: FolderSink,
+        sink: _Sink,
         *,
         only: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
         conflict: Conflict = "skip",
+        undo: str | None = None,
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> RestoreReport:
@@ -257,20 +356,25 @@ class Repository:
 
             repository.restore(snapshot, FolderSink("/tmp/out"), only=["inbox/2026", "**/*.pdf"])
 
+        `undo` is a later snapshot of the same collection: only what it has lost is restored, items that were changed, renamed, moved
+        or deleted since. What was added since stays. This is how an attack is undone: restore the last good snapshot with the first
+        bad one as `undo` and `conflict="replace"`.
+
         Items that cannot be restored are no exception: the report names them.
 
-        Raises `NotFoundError` for the snapshot, `InvalidArgumentError` for a pattern that is none, `CanceledError`, and
+        Raises `NotFoundError` for a snapshot, `InvalidArgumentError` for a pattern that is none, `CanceledError`, and
         what ends a restore as a whole, such as `OutOfSpaceError`.
         """
 
     def restore_async(
         self,
         snapshot: str,
-        sink: FolderSink,
+        sink: _Sink,
         *,
         only: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
         conflict: Conflict = "skip",
+        undo: str | None = None,
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Future[RestoreReport]:
@@ -301,6 +405,11 @@ class Repository:
 
         Raises `InvalidArgumentError` for settings that do not exist or are wrong: then nothing is removed.
         """
+
+    def retain_async(
+        self, rules: Mapping[str, Mapping[str, object]], *, dry_run: bool = False
+    ) -> Future[dict[str, tuple[Decision, ...]]]:
+        """Does what `retain` does, for `await`."""
 
     def prune(
         self,
@@ -355,6 +464,234 @@ class Repository:
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Future[VerifyReport]:
         """Does what `verify` does, for `await`."""
+
+    def keys(self) -> list[KeySlot]:
+        """The key slots that there are, in the order of their ids. One listing."""
+
+    def add_key(
+        self,
+        *,
+        passphrase: str | bytes | bytearray | None = None,
+        raw_key: bytes | bytearray | None = None,
+        kdf_memory_kib: int | None = None,
+        kdf_passes: int | None = None,
+        kdf_lanes: int | None = None,
+    ) -> str:
+        """Lets another passphrase or key open the repository too; its slot's id.
+
+        Arguments as for `init`. To change a passphrase, add the new one, then remove the old one's slot. What is stored stays as it
+        is: whoever has copied slot and passphrase before can still open what they have copied.
+
+        Raises `LimitExceededError` with 64 slots, or what the store reports.
+        """
+
+    def add_key_async(
+        self,
+        *,
+        passphrase: str | bytes | bytearray | None = None,
+        raw_key: bytes | bytearray | None = None,
+        kdf_memory_kib: int | None = None,
+        kdf_passes: int | None = None,
+        kdf_lanes: int | None = None,
+    ) -> Future[str]:
+        """Does what `add_key` does, for `await`."""
+
+    def remove_key(self, id: str) -> None:
+        """Takes a key slot away. Clients that have the repository open keep it open.
+
+        Raises `NotFoundError` if there is no such slot, `InvalidArgumentError` if it is the last one, `PermissionDeniedError` where the
+        store protects it.
+        """
+
+    def protect(self, period: timedelta) -> None:
+        """Protects the repository against whoever can delete: locks everything for `period`, now and from now on.
+
+        Every writer then locks what it stores, so that everything that a snapshot needs is locked for `period` (whole seconds) from its
+        commit on, and refuses to write to a store that does less. A period of zero ends it, which takes back no lock that is there.
+        What there is already is locked at once, with one request for each object.
+
+        Locks grow with time only if `extend_locks` is run, once a day say. **A lock cannot be taken back**: what is locked is paid for
+        until the lock ends. See docs/immutability.md.
+
+        Raises `UnsafeStoreError` if the store cannot lock or is set up to do less: then nothing has changed. `InvalidArgumentError` for
+        more than 36,500 days.
+        """
+
+    def protect_async(self, period: timedelta) -> Future[None]:
+        """Does what `protect` does, for `await`."""
+
+    def extend_locks(
+        self,
+        *,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> ExtendReport:
+        """Makes the locks of everything in use longer, if that is due.
+
+        Run it once a day, best after a prune: it does nothing on nine days of ten. Costs a listing of the store's versions and one
+        request for each object in use. In `Progress`, items are objects.
+
+        Raises `MissingError` if something in use is gone: everything else is locked then. `UnsafeStoreError`, `CanceledError`.
+        """
+
+    def extend_locks_async(
+        self,
+        *,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Future[ExtendReport]:
+        """Does what `extend_locks` does, for `await`."""
+
+    def add_parity(
+        self,
+        *,
+        parity: int = 2,
+        members: int = 20,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> ParityReport:
+        """Adds Reed-Solomon parity for all objects that have none yet.
+
+        Then `scrub` finds and mends damage without any secret. For every `members` objects (1 to 255) there are `parity` more (1 to 32):
+        as many of such a group may be damaged or gone, at any place. Reads every object that has no parity yet once. Run it after
+        backups and prunes; it may run beside either. Sets that there are stay as they are.
+
+        Damaged objects are no exception: the report names them. Raises `CanceledError`, or what the store reports.
+        """
+
+    def add_parity_async(
+        self,
+        *,
+        parity: int = 2,
+        members: int = 20,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Future[ParityReport]:
+        """Does what `add_parity` does, for `await`."""
+
+    def mirror(
+        self,
+        to: _Store,
+        *,
+        options: Mapping[str, str] | None = None,
+        check: bool = False,
+        delete: bool = False,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> MirrorReport:
+        """Copies the repository to another store, or brings such a copy up to date.
+
+        `to` and `options` name the other store as for `init`. The copy is a repository of its own that opens with the same keys. Do not
+        write to it: it is what it is copied from. The other way round it mends: open the copy and mirror it to where the damage is,
+        with `check`.
+
+        `check` also reads what the other store has already, and replaces what is not the same: costs the whole copy. `delete` also
+        deletes there what prunes have taken from here; without it the copy keeps everything, and whoever wipes this repository does
+        not reach the copy.
+
+        Raises `AlreadyExistsError` if there is another repository, or a copy that somebody else has written to; `CanceledError`; what
+        either store reports.
+        """
+
+    def mirror_async(
+        self,
+        to: _Store,
+        *,
+        options: Mapping[str, str] | None = None,
+        check: bool = False,
+        delete: bool = False,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Future[MirrorReport]:
+        """Does what `mirror` does, for `await`."""
+
+    def as_source(self, snapshot: str) -> SnapshotSource:
+        """A snapshot as a source, for a copy of it in another repository. One request.
+
+            other.backup(repository.as_source(snapshot))
+
+        stores it there under the other's keys, with all attributes, streams and hard links. If the next one is copied into the same
+        repository, only what differs is read. Labels are kept; others tell the origin (`origin.repository`, `origin.snapshot`,
+        `origin.created`). What is damaged is reported as unreadable, and the rest is copied.
+
+        Raises `NotFoundError` if there is no such snapshot, or damage of the snapshot itself.
+        """
+
+    def drill(
+        self,
+        snapshots: Sequence[str] | None = None,
+        *,
+        items: int | None = None,
+        confidence: float = 0.95,
+        share: float = 0.01,
+        seed: int | None = None,
+        against: Iterable[_Source] = (),
+        sink: _Sink | None = None,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> DrillReport:
+        """A restore drill: reads a random sample of items in full and says how many of all can be bad at most.
+
+        Draws from `snapshots`, by default the newest of each collection, `items` items or, by default, as many as it takes to be
+        `confidence` sure that, if none is bad, fewer than `share` of all are: 300 items however many there are. `seed` draws again what an
+        earlier drill drew from the same snapshots.
+
+        `against` are sources: what was drawn from snapshots of their collections is compared with what they have now, where the item's
+        tag is the same. `sink` gets the items that were read, side by side.
+
+            print(repository.drill(against=[FolderSource("/srv/data")]))
+
+        Damage is no exception: the report names it. Raises `InvalidArgumentError` for a confidence or share that is none,
+        `NotFoundError` for a snapshot, `CanceledError`, and what a store reports that cannot be reached.
+        """
+
+    def drill_async(
+        self,
+        snapshots: Sequence[str] | None = None,
+        *,
+        items: int | None = None,
+        confidence: float = 0.95,
+        share: float = 0.01,
+        seed: int | None = None,
+        against: Iterable[_Source] = (),
+        sink: _Sink | None = None,
+        cancel: CancelToken | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Future[DrillReport]:
+        """Does what `drill` does, for `await`."""
+
+    @staticmethod
+    def salvage(
+        url: _Store,
+        *,
+        passphrase: str | bytes | bytearray | None = None,
+        raw_key: bytes | bytearray | None = None,
+        options: Mapping[str, str] | None = None,
+        known_head: str | None = None,
+        with_removed: bool = False,
+    ) -> tuple[Repository, SalvageReport]:
+        """Opens what is left of a damaged repository, for reading only.
+
+        Arguments as for `open`; one key slot must open. The log counts as far as it reads. Snapshots that it does not name are taken too,
+        marked as not `confirmed`; `with_removed` also takes those that it says were removed. The index is made from what is left. The
+        repository can be browsed, restored, drilled, verified and copied (`as_source`); whatever would write raises
+        `PermissionDeniedError`. See docs/recovery.md.
+
+        Damage is no exception: the report names it. Raises `WrongKeyError`, `NewerFormatError` or `CorruptError` if no key slot opens,
+        `NotARepositoryError` if there is none, and what a store reports that cannot be reached.
+        """
+
+    @staticmethod
+    def salvage_async(
+        url: _Store,
+        *,
+        passphrase: str | bytes | bytearray | None = None,
+        raw_key: bytes | bytearray | None = None,
+        options: Mapping[str, str] | None = None,
+        known_head: str | None = None,
+        with_removed: bool = False,
+    ) -> Future[tuple[Repository, SalvageReport]]:
+        """Does what `salvage` does, for `await`."""
 
     def diff(self, before: str, after: str) -> Differences:
         """Iterates over what differs between two snapshots, in the order of item ids.
@@ -472,6 +809,19 @@ class FolderSource:
 
         `folder:` and the absolute path, unless `collection_id` was given.
         """
+
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class SnapshotSource:
+    """A snapshot as a source, for a copy of it in another repository; made by `Repository.as_source`.
+
+    Reads from its repository, which must stay open. Serves one run at a time.
+    """
+
+    @property
+    def collection(self) -> str:
+        """The id of the collection that the snapshot is a state of."""
 
     def __reduce__(self) -> NoReturn: ...
 

@@ -58,6 +58,15 @@ def _time(nanoseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def _nanoseconds(time: datetime) -> int:
+    """Take a time apart; the extension module calls it."""
+    if not isinstance(time, datetime):
+        raise TypeError(f"a time is a datetime or nanoseconds since 1970, not {type(time).__name__}")
+    if time.utcoffset() is None:
+        raise ValueError("a time needs a time zone, such as timezone.utc")
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
 def _time_value(nanoseconds: int, text: str) -> datetime | str:
     """Make an attribute of a time; the extension module calls it."""
     try:
@@ -112,6 +121,9 @@ class SnapshotSummary:
     """Its run reported a suspicion: it pushes no earlier one out."""
     held: bool
     """It must not be removed until it is released."""
+    confirmed: bool
+    """The log says for sure that it is in use. Always so but in a salvaged repository, where it may be that it was removed, or never
+    committed, and what says so is lost."""
 
     @property
     def created(self) -> datetime:
@@ -197,6 +209,18 @@ class BackupReport:
     suspicions: tuple[str, ...]
     """Reasons to look at the snapshot before earlier ones are let go, such as "300 of 301 items are gone": a quarter or more of at
     least twenty items is gone, or has changed. The snapshot is committed all the same."""
+    locked_until_ns: int | None
+    """Until when everything that the snapshot needs is locked at least, if that is the policy. If it is less than the policy's period
+    from now, or none, an extension is overdue."""
+    locks_due: bool
+    """An extension of the locks is due; see `Repository.extend_locks`."""
+    source: Mapping[str, Value] = field(hash=False)
+    """What the source says that the run has cost: requests, waits. Empty for folders."""
+
+    @property
+    def locked_until(self) -> datetime | None:
+        """Until when everything that the snapshot needs is locked at least, in UTC."""
+        return None if self.locked_until_ns is None else _time(self.locked_until_ns)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
