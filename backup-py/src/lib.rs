@@ -25,6 +25,7 @@ mod folder;
 mod gate;
 mod keys;
 mod locks;
+mod notebook;
 mod pages;
 mod progress;
 mod repair;

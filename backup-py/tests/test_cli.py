@@ -194,7 +194,12 @@ def test_problems_end_it_with_three(cli: Cli, tree: Path, tmp_path: Path) -> Non
         (["backup", "folder", "/", "--label", "x"], 2, "UsageError", None),
         (["backup", "folder", "/proc/nowhere"], 1, "NotFoundError", 10),
         (["thaw"], 2, "UsageError", None),
-        (["--passphrase-file", "/dev/null/nowhere", "--raw-key-file", "/dev/null/nowhere", "snapshots"], 2, "UsageError", None),
+        (
+            ["--passphrase-file", "/dev/null/nowhere", "--raw-key-file", "/dev/null/nowhere", "snapshots"],
+            2,
+            "UsageError",
+            None,
+        ),
         (["--raw-key-file", "/dev/null/nowhere", "snapshots"], 1, "NotADirectoryError", None),
     ],
 )
@@ -368,7 +373,7 @@ def test_a_reader_that_goes_away_is_no_failure(cli: Cli, tree: Path) -> None:
 
 
 def test_what_is_said_can_be_read(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    from backup_py.cli.output import duration, plural, size, visible, width
+    from backup_py._text import duration, plural, size, visible, width
 
     assert [size(number) for number in (0, 999, 1000, 99_949, 123_456, 999_999, 5_000_000_000)] == [
         "0 B", "999 B", "1.0 kB", "99.9 kB", "123 kB", "1.0 MB", "5.0 GB",
@@ -390,3 +395,45 @@ def test_the_console_script_is_installed() -> None:
         timeout=60,
     )
     assert done.stdout == f"backup-py {backup_py.__version__}\n"
+
+
+def test_keys_are_added_listed_and_removed(cli: Cli, tmp_path: Path) -> None:
+    [first] = cli.json("keys", "list")
+    done = cli.run("keys", "add", "--json", BACKUP_NEW_PASSPHRASE=PASSPHRASE)
+    added = json.loads(done.stdout)["id"]
+    assert PASSPHRASE not in done.stdout + done.stderr
+    cli.bare("snapshots", BACKUP_PASSPHRASE=PASSPHRASE)
+    assert sorted(slot["id"] for slot in cli.json("keys", "list")) == sorted([first["id"], added])
+    other = tmp_path / "other key"
+    other.write_bytes(bytes(32))
+    cli.run("keys", "add", "--new-raw-key-file", other)
+    cli.run("keys", "remove", first["id"])
+    cli.run("snapshots", code=1)
+    cli.bare("--raw-key-file", other, "snapshots")
+    assert added in cli.bare("--raw-key-file", other, "keys", "list").stdout
+
+
+def test_parity_scrub_drill_and_mirror(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    cli.run("backup", "folder", tree)
+    [report] = cli.json("parity")
+    assert report["objects"] > 0
+    assert report["new_sets"] > 0
+    key = cli.run("keys", "public").stdout.strip()
+    assert cli.json("scrub")[0]["is_sound"]
+    copied = cli.run("mirror", tmp_path / "copy").stdout
+    assert re.match(r"\d+ objects of \d+ copied, ", copied)
+    assert cli.json("-r", tmp_path / "copy", "snapshots") == cli.json("snapshots")
+    assert cli.json("mirror", tmp_path / "copy", "--check")[0]["copied_objects"] == 0
+
+    [drilled] = cli.json("drill", "--against", tree, "--seed", 7, "--to", tmp_path / "drilled")
+    assert (drilled["is_clean"], drilled["seed"]) == (True, 7)
+    assert drilled["compared"] > 0
+    assert any((tmp_path / "drilled").iterdir())
+
+    flip(packs(tmp_path / "repository")[0], 2_000_000)
+    # The public key is enough: no passphrase is there to be had.
+    done = cli.bare("scrub", "--public-key", key, code=3)
+    assert re.search(r"1 of \d+ blocks damaged, can be repaired: --repair", done.stdout)
+    assert cli.run("drill", "--items", 1000, code=3).stdout.count("large.bin") == 1
+    assert "repaired" in cli.bare("scrub", "--public-key", key, "--repair").stdout
+    assert cli.json("verify", "--every-byte")[0]["is_sound"]

@@ -21,7 +21,6 @@ from .output import Output, plural
 
 __all__ = ["Context", "Credential", "UsageError"]
 
-_OPTION = "BACKUP_OPTION_"
 _SHORTEST_ID = 4
 
 
@@ -57,9 +56,8 @@ class Context:
 
     def options(self, name: str = "option") -> dict[str, str]:
         """The store's options: those of the environment, and over them those of the command line."""
-        found = {}
-        if name == "option":
-            found = {key[len(_OPTION) :].lower(): value for key, value in os.environ.items() if key.startswith(_OPTION)}
+        prefix = f"BACKUP_{name.upper()}_"
+        found = {key[len(prefix) :].lower(): value for key, value in os.environ.items() if key.startswith(prefix)}
         for text in getattr(self.settings, name, None) or ():
             key, equals, value = text.partition("=")
             if not equals or not key:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import __version__
-from . import health, repositories, retention, runs, snapshots
+from . import copies, health, keys, repositories, retention, runs, snapshots
 from .context import Context
 
 __all__ = ["Commands", "build"]
@@ -62,7 +62,7 @@ def build(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"backup-py {__version__}")
     commands = Commands(parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=kind))
-    for module in (repositories, runs, snapshots, retention, health):
+    for module in (repositories, runs, snapshots, retention, health, copies, keys):
         module.add(commands)
     return parser
 
