@@ -17,7 +17,7 @@ use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::error::raised;
-use crate::event_loop::{EventLoop, Outcome, Raised, on_loop, when_canceled};
+use crate::event_loop::{self, EventLoop, Outcome, Raised, on_loop, when_canceled};
 use crate::gate::enter_or_stay;
 use crate::progress::{Report, ask, call};
 use crate::runtime;
@@ -132,6 +132,13 @@ pub(crate) fn promise<'py, T: Send + 'static>(
     };
     let abort = start(work, link, poison, done).map_err(|error| raised(py, &error))?;
     when_canceled(&future, move || stop(token.as_ref(), abort))?;
+    Ok(future)
+}
+
+/// An `asyncio.Future` for what is known already. Needs a running event loop.
+pub(crate) fn settled(py: Python<'_>, outcome: PyResult<Py<PyAny>>) -> PyResult<Bound<'_, PyAny>> {
+    let future = EventLoop::running(py)?.future(py)?;
+    event_loop::set(&future, outcome)?;
     Ok(future)
 }
 

@@ -149,17 +149,23 @@ impl Settle {
         if future.call_method0(intern!(py, "done"))?.is_truthy()? {
             return Ok(());
         }
-        match outcome(py) {
-            Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
-            Err(error) => {
-                let fail =
-                    |error: PyErr| future.call_method1(intern!(py, "set_exception"), (error.into_value(py),));
-                // A future refuses StopIteration, and says so in an exception that it takes.
-                fail(error).or_else(fail)
-            }
-        }
-        .map(drop)
+        set(future, outcome(py))
     }
+}
+
+/// Gives a future its outcome, on the thread of its loop.
+pub(crate) fn set(future: &Bound<'_, PyAny>, outcome: PyResult<Py<PyAny>>) -> PyResult<()> {
+    let py = future.py();
+    match outcome {
+        Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
+        Err(error) => {
+            let fail =
+                |error: PyErr| future.call_method1(intern!(py, "set_exception"), (error.into_value(py),));
+            // A future refuses StopIteration, and says so in an exception that it takes.
+            fail(error).or_else(fail)
+        }
+    }
+    .map(drop)
 }
 
 /// What is to be done when a future is canceled.

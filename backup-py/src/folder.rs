@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use backup_core::{CancelToken, Result, Sink, Source};
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use crate::convert::{Patterns, patterns, refuse_pickle};
+use crate::convert::{Patterns, patterns};
 use crate::copies::SnapshotSource;
 use crate::door::guard;
 use crate::error::invalid;
@@ -18,6 +19,8 @@ use crate::error::invalid;
 #[pyclass(frozen, module = "backup_py")]
 pub(crate) struct FolderSource {
     source: Arc<dyn Source>,
+    /// What it was made from, with the whole path: what a pickle of it holds.
+    recipe: (PathBuf, SourceSettings),
     turn: Turn,
 }
 
@@ -25,6 +28,8 @@ pub(crate) struct FolderSource {
 #[pyclass(frozen, module = "backup_py")]
 pub(crate) struct FolderSink {
     path: PathBuf,
+    restore_owner: bool,
+    main_stream_only: bool,
     sink: Arc<dyn Sink>,
     turn: Turn,
 }
@@ -47,10 +52,15 @@ impl FolderSource {
         require_mount_point: bool,
         collection_id: Option<String>,
     ) -> PyResult<Self> {
-        let source = guard(py, || {
-            system::source(path, patterns(exclude), one_file_system, require_mount_point, collection_id)
-        })?;
-        Ok(Self { source, turn: Turn::default() })
+        let settings = SourceSettings {
+            exclude: patterns(exclude),
+            one_file_system,
+            require_mount_point,
+            collection_id,
+        };
+        let path = whole(path);
+        let source = guard(py, || system::source(&path, &settings))?;
+        Ok(Self { source, recipe: (path, settings), turn: Turn::default() })
     }
 
     /// The id of the collection that this folder is.
@@ -63,8 +73,14 @@ impl FolderSource {
         format!("FolderSource(collection={:?})", self.collection())
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        refuse_pickle("FolderSource", "it holds open folders; make another one from the path")
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((&PathBuf,), Bound<'py, PyDict>)> {
+        let (path, settings) = &self.recipe;
+        let keywords = PyDict::new(py);
+        keywords.set_item("exclude", PyTuple::new(py, &settings.exclude)?)?;
+        keywords.set_item("one_file_system", settings.one_file_system)?;
+        keywords.set_item("require_mount_point", settings.require_mount_point)?;
+        keywords.set_item("collection_id", settings.collection_id.as_ref())?;
+        Ok(((path,), keywords))
     }
 }
 
@@ -73,17 +89,35 @@ impl FolderSink {
     #[new]
     #[pyo3(signature = (path, *, restore_owner = true, main_stream_only = false))]
     fn new(py: Python<'_>, path: PathBuf, restore_owner: bool, main_stream_only: bool) -> PyResult<Self> {
-        let sink = guard(py, || system::sink(path.clone(), restore_owner, main_stream_only))?;
-        Ok(Self { path, sink, turn: Turn::default() })
+        let path = whole(path);
+        let sink = guard(py, || system::sink(&path, restore_owner, main_stream_only))?;
+        Ok(Self { path, restore_owner, main_stream_only, sink, turn: Turn::default() })
     }
 
     fn __repr__(&self) -> String {
         format!("FolderSink({:?})", self.path)
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        refuse_pickle("FolderSink", "it holds open folders; make another one from the path")
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((&PathBuf,), Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("restore_owner", self.restore_owner)?;
+        keywords.set_item("main_stream_only", self.main_stream_only)?;
+        Ok(((&self.path,), keywords))
     }
+}
+
+/// What a folder is backed up with.
+struct SourceSettings {
+    exclude: Vec<String>,
+    one_file_system: bool,
+    require_mount_point: bool,
+    collection_id: Option<String>,
+}
+
+/// The path from the root on, which also means something to another process. One that the system refuses stays as it is: who
+/// uses it says why.
+fn whole(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The source that a method was given.
@@ -150,29 +184,25 @@ impl<T: Send + Sync + ?Sized> Turned<T> {
 
 #[cfg(unix)]
 mod system {
-    use std::path::PathBuf;
+    use std::path::Path;
     use std::sync::Arc;
 
     use backup_core::{FolderSink, FolderSource, Result, Sink, Source};
 
-    pub(super) fn source(
-        path: PathBuf,
-        exclude: Vec<String>,
-        one_file_system: bool,
-        require_mount_point: bool,
-        collection_id: Option<String>,
-    ) -> Result<Arc<dyn Source>> {
+    use super::SourceSettings;
+
+    pub(super) fn source(path: &Path, settings: &SourceSettings) -> Result<Arc<dyn Source>> {
         let mut source = FolderSource::new(path)?
-            .exclude(exclude)?
-            .one_file_system(one_file_system)
-            .require_mount_point(require_mount_point);
-        if let Some(id) = collection_id {
+            .exclude(&settings.exclude)?
+            .one_file_system(settings.one_file_system)
+            .require_mount_point(settings.require_mount_point);
+        if let Some(id) = &settings.collection_id {
             source = source.collection_id(id);
         }
         Ok(Arc::new(source))
     }
 
-    pub(super) fn sink(path: PathBuf, restore_owner: bool, main_stream_only: bool) -> Result<Arc<dyn Sink>> {
+    pub(super) fn sink(path: &Path, restore_owner: bool, main_stream_only: bool) -> Result<Arc<dyn Sink>> {
         let sink = FolderSink::new(path)?.restore_owner(restore_owner).main_stream_only(main_stream_only);
         Ok(Arc::new(sink))
     }
@@ -180,22 +210,18 @@ mod system {
 
 #[cfg(not(unix))]
 mod system {
-    use std::path::PathBuf;
+    use std::path::Path;
     use std::sync::Arc;
 
     use backup_core::{Error, ErrorKind, Result, Sink, Source};
 
-    pub(super) fn source(
-        _path: PathBuf,
-        _exclude: Vec<String>,
-        _one_file_system: bool,
-        _require_mount_point: bool,
-        _collection_id: Option<String>,
-    ) -> Result<Arc<dyn Source>> {
+    use super::SourceSettings;
+
+    pub(super) fn source(_path: &Path, _settings: &SourceSettings) -> Result<Arc<dyn Source>> {
         Err(no_folders())
     }
 
-    pub(super) fn sink(_path: PathBuf, _owner: bool, _main_stream_only: bool) -> Result<Arc<dyn Sink>> {
+    pub(super) fn sink(_path: &Path, _owner: bool, _main_stream_only: bool) -> Result<Arc<dyn Sink>> {
         Err(no_folders())
     }
 

@@ -27,6 +27,7 @@ mod keys;
 mod locks;
 mod notebook;
 mod pages;
+mod policy;
 mod progress;
 mod repair;
 mod reports;
@@ -52,6 +53,8 @@ mod backup_py {
     use super::folder::{FolderSink, FolderSource};
     #[pymodule_export]
     use super::pages::{Differences, Listing};
+    #[pymodule_export]
+    use super::policy::Policy;
     #[pymodule_export]
     use super::progress::CancelToken;
     #[pymodule_export]

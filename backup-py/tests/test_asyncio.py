@@ -194,3 +194,36 @@ print("ended")
     for how in ("cancel", "leave") * 3:
         done = run_python(program, place, endless, how)
         assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 0), how
+
+
+def test_listings_and_differences_are_awaited(repository: Repository, tree: Path) -> None:
+    for number in range(600):
+        (tree / "empty folder" / f"{number:03}").touch()
+    before = repository.backup(FolderSource(tree)).snapshot
+    (tree / "empty").unlink()
+    after = repository.backup(FolderSource(tree)).snapshot
+
+    async def look() -> None:
+        browser = repository.browse(before)
+        names = [item.name async for item in browser.list("empty folder")]
+        assert names == [f"{number:03}" for number in range(600)]
+        listing = browser.list()
+        first = next(listing)
+        rest = [item async for item in listing]
+        assert [first.name, *(item.name for item in rest)] == [item.name for item in browser.list()]
+        with pytest.raises(StopAsyncIteration):
+            await listing.__anext__()
+        removed = [each async for each in repository.diff(before, after) if each.kind == "removed"]
+        assert [each.item.name for each in removed] == ["empty"]
+        repository.close()
+        with pytest.raises(backup_py.InvalidArgumentError, match="closed"):
+            await listing.__anext__()
+
+    asyncio.run(look())
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        repository_listing(tree).__anext__()
+
+
+def repository_listing(tree: Path) -> backup_py.Listing:
+    other = Repository.init("memory://", raw_key=bytes(32))
+    return other.browse(other.backup(FolderSource(tree)).snapshot).list()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import backup_py
-from backup_py import CancelToken, FolderSink, FolderSource, Repository, results
+from backup_py import CancelToken, FolderSink, FolderSource, Repository, policy, reports, results
 from conftest import KEY
 
 
@@ -106,8 +106,7 @@ def test_handles_refuse_to_be_pickled_and_say_why(repository: Repository, tree: 
         browser,
         browser.list(),
         repository.diff(snapshot, snapshot),
-        FolderSource(tree),
-        FolderSink(tree),
+        repository.as_source(snapshot),
         CancelToken(),
     )
     for handle in handles:
@@ -145,8 +144,10 @@ def test_results_are_values(repository: Repository, tree: Path, tmp_path: Path) 
 
 
 def test_every_result_class_is_frozen_and_documented() -> None:
-    classes = [getattr(results, name) for name in results.__all__ if isinstance(getattr(results, name), type)]
-    assert len(classes) > 10
+    modules = (results, reports, policy)
+    named = [getattr(module, name) for module in modules for name in module.__all__]
+    classes: list[Any] = [thing for thing in named if isinstance(thing, type)]
+    assert len(classes) > 30
     for kind in classes:
         assert kind.__dataclass_params__.frozen
         assert kind.__doc__

@@ -5,12 +5,14 @@ Strings are text, sizes are bytes, ids of snapshots are 32 hexadecimal digits. W
 """
 
 from asyncio import Future
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, TypeAlias, final
+from typing import Any, NoReturn, TypeAlias, final
 
+from .policy import Coverage, LastBackup, Plan, Protectable
 from .reports import (
     DrillReport,
     ExtendReport,
@@ -43,6 +45,7 @@ __all__ = [
     "FolderSink",
     "FolderSource",
     "Listing",
+    "Policy",
     "Repository",
     "SnapshotSource",
     "__version__",
@@ -770,18 +773,22 @@ class Browser:
 
 @final
 class Listing:
-    """An iterator over the items of a folder. Reads ahead a few hundred at a time."""
+    """An iterator over the items of a folder, for `for` and `async for`. Reads ahead a few hundred at a time."""
 
     def __iter__(self) -> Iterator[Item]: ...
     def __next__(self) -> Item: ...
+    def __aiter__(self) -> AsyncIterator[Item]: ...
+    def __anext__(self) -> Future[Item]: ...
     def __reduce__(self) -> NoReturn: ...
 
 @final
 class Differences:
-    """An iterator over the differences between two snapshots. Reads ahead a few hundred at a time."""
+    """An iterator over the differences between two snapshots, for `for` and `async for`. Reads ahead a few hundred at a time."""
 
     def __iter__(self) -> Iterator[Difference]: ...
     def __next__(self) -> Difference: ...
+    def __aiter__(self) -> AsyncIterator[Difference]: ...
+    def __anext__(self) -> Future[Difference]: ...
     def __reduce__(self) -> NoReturn: ...
 
 @final
@@ -797,7 +804,8 @@ class FolderSource:
     leaves an empty folder behind, which would look like one whose files were all deleted. `collection_id` names the
     collection of a folder that moves between machines or paths.
 
-    The folder is not looked at before the first run. Raises `InvalidArgumentError` for a pattern that is none.
+    The folder is not looked at before the first run. A pickle holds the whole path and these settings: it means the folder of this path
+    wherever it is loaded. Raises `InvalidArgumentError` for a pattern that is none.
     """
 
     def __new__(
@@ -816,7 +824,7 @@ class FolderSource:
         `folder:` and the absolute path, unless `collection_id` was given.
         """
 
-    def __reduce__(self) -> NoReturn: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Path], dict[str, Any]]: ...
 
 @final
 class SnapshotSource:
@@ -842,7 +850,7 @@ class FolderSink:
     dropped where it may not. `main_stream_only` leaves out the older versions of a file, of which a folder can hold one;
     without it such an item is refused and reported, so that nothing is left out unnoticed.
 
-    Raises what the system reports if the folder cannot be created or opened.
+    A pickle holds the whole path and these settings. Raises what the system reports if the folder cannot be created or opened.
     """
 
     def __new__(
@@ -852,7 +860,65 @@ class FolderSink:
         restore_owner: bool = True,
         main_stream_only: bool = False,
     ) -> FolderSink: ...
-    def __reduce__(self) -> NoReturn: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Path], dict[str, Any]]: ...
+
+@final
+class Policy:
+    """Rules in order; the first that matches a collection is the one that counts.
+
+    Made of a dictionary, or of its JSON:
+
+        policy = Policy({"rules": [
+            {"name": "scratch", "include": {"paths": ["/scratch/**"]}, "exclude": "rebuilt every night"},
+            {"name": "folders", "include": {"kinds": ["folder"]}, "every_minutes": 60, "retention": {"daily": 14}},
+        ]})
+
+    docs/retention.md has all settings. It starts nothing, keeps no state and never asks what time it is: you describe what there is and
+    what was done so far, and get back what is due and what is protected. Policies can be compared and pickled.
+
+    Raises `InvalidArgumentError` for what is not a policy: a setting that does not exist would protect less than was meant.
+    """
+
+    def __new__(cls, rules: Mapping[str, object] | str | bytes, /) -> Policy: ...
+    def validate(self) -> None:
+        """Checks the policy.
+
+        Everything below does so too: a policy that is wrong in one place plans nothing rather than less than was meant. Raises
+        `InvalidArgumentError` naming the rule.
+        """
+
+    def rule(self, name: str) -> dict[str, Any] | None:
+        """The rule of this name, with all its settings, or `None`. Its `retention` is what `Repository.retain` takes."""
+
+    def rule_for(self, protectable: Protectable) -> dict[str, Any] | None:
+        """The rule that counts for a collection, with all its settings, or `None`.
+
+        For many collections, `coverage` is quicker.
+        """
+
+    def plan(self, now: datetime | int, listed: Iterable[Protectable], last: Iterable[LastBackup] = ()) -> Plan:
+        """What is due at `now`, of what is `listed`, and when to ask again.
+
+            plan = policy.plan(datetime.now(timezone.utc), listed, last)
+            for due in plan.due:
+                repository.backup(sources[due.collection.id])
+
+        Clocks may be wrong: a last backup that is dated up to one interval after `now` counts as made now, and what is dated still later
+        says nothing. So a clock that is set anew delays no backup by more than two intervals.
+        """
+
+    def coverage(self, now: datetime | int, listed: Iterable[Protectable], last: Iterable[LastBackup] = ()) -> Coverage:
+        """What is protected at `now`, of what is `listed`, and what is not."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The policy as data, with all settings."""
+
+    def to_json(self) -> str:
+        """The policy as JSON."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs__(self) -> tuple[str]: ...
 
 @final
 class CancelToken:
