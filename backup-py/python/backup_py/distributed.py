@@ -1,16 +1,18 @@
 """Many backups by many processes or machines into one repository; docs/python.md.
 
-    from backup_py.distributed import EnvironmentSecret, Job, RepositoryRecipe, backup_all
+    from backup_py import FolderSource, RepositoryAddress
+    from backup_py.distributed import EnvironmentSecret, Job, backup_all
 
-    recipe = RepositoryRecipe("s3://acme-backup/tenant", passphrase=EnvironmentSecret("BACKUP_PASSPHRASE"))
+    address = RepositoryAddress(url="s3://acme-backup/files", options={"aws_region": "eu-north-1"})
+    jobs = [Job(path, FolderSource(path)) for path in paths]
     with dask.distributed.Client("tcp://scheduler:8786") as client:
-        for done in backup_all([Job(path, partial(FolderSource, path)) for path in paths], recipe, client):
+        for done in backup_all(jobs, address, client, secret=EnvironmentSecret("BACKUP_PASSPHRASE")):
             print(done)
 
 Any executor will do that has `submit(function, *arguments)` and gives futures with `result` and `add_done_callback`: a Dask client,
 `SpawnPool`, a few lines around Ray. Nothing goes through the coordinator but jobs and reports: workers read their sources and
-write to the store themselves. A worker that is lost costs what it had not stored yet: another one takes its job over and goes on from
-the checkpoint.
+write to the store themselves. A worker that is lost costs no room and little traffic to the store: another one takes its job over, reads the source once
+more, and stores only what the lost one had not stored (`checkpoint_bytes`).
 """
 
 from __future__ import annotations
@@ -31,10 +33,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ._backup import Repository
 from ._html import Shown
+from .address import RepositoryAddress
 from .exceptions import BackupError, ExtensionError, FencedError
 from .results import BackupReport
 
@@ -44,12 +47,13 @@ __all__ = [
     "FutureLike",
     "Job",
     "JobReport",
-    "RepositoryRecipe",
     "SpawnPool",
     "backup_all",
 ]
 
 _LONGEST_WAIT_SECONDS = 60.0
+
+_Recipe: TypeAlias = tuple[RepositoryAddress, Callable[[], str | bytes] | None]
 
 
 class FutureLike(Protocol):
@@ -88,42 +92,13 @@ class EnvironmentSecret:
 
 
 @dataclass(frozen=True)
-class RepositoryRecipe:
-    """How a worker opens the repository.
-
-    It is pickled and sent to workers: with a secret in it, the connection to them should be one that nobody else can read. Better give
-    a callable, such as `EnvironmentSecret`, that finds the secret where the worker is. Its representation shows no secret.
-    """
-
-    url: str
-    """As for `Repository.open`."""
-    passphrase: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
-    """The passphrase, or what gives it on the worker."""
-    raw_key: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
-    """The raw key in its place."""
-    options: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default_factory=dict, repr=False)
-    """The store's options, or what gives them on the worker."""
-    index_cache: str | None = None
-    """A folder on each worker's local disk; see `Repository.open`."""
-
-    def open(self) -> Repository:
-        """Open the repository here."""
-        passphrase = self.passphrase() if callable(self.passphrase) else self.passphrase
-        raw_key = self.raw_key() if callable(self.raw_key) else self.raw_key
-        options = self.options() if callable(self.options) else self.options
-        return Repository.open(
-            self.url, passphrase=passphrase, raw_key=raw_key, options=options, index_cache=self.index_cache
-        )
-
-
-@dataclass(frozen=True)
 class Job:
     """One collection to back up. Must be picklable."""
 
     name: str
     """What reports call it."""
-    source: Callable[[], Any]
-    """Makes the source on the worker: `functools.partial(FolderSource, "/srv/data")`."""
+    source: Any
+    """The source, or a callable without arguments that makes it on the worker, for what must not be sent there."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Labels for the snapshot."""
     full: bool = False
@@ -162,14 +137,18 @@ class JobReport(Shown):
 
 def backup_all(
     jobs: Iterable[Job],
-    repository: RepositoryRecipe,
+    repository: RepositoryAddress,
     executor: Executor,
     *,
+    secret: Callable[[], str | bytes] | None = None,
     attempts: int = 3,
     in_flight: int = 256,
     on_report: Callable[[JobReport], object] | None = None,
 ) -> list[JobReport]:
     """Do all jobs by an executor's workers; gives a report for each, in the order of the jobs.
+
+    `secret` gives the repository's passphrase on each worker, such as `EnvironmentSecret`. Without it, `repository` must have one and send
+    it along (`pickle_secret`): then nobody else should be able to read the connection to the workers.
 
     A job is begun again, up to `attempts` times, if its worker was lost or the error is one that may pass; an error that would come
     again is not tried again. After an error it waits as long as the other side asked for, or a second, two, four, at most a minute. At
@@ -180,7 +159,7 @@ def backup_all(
     """
     if attempts < 1 or in_flight < 1:
         raise ValueError("at least one attempt and one job in flight")
-    return _Coordinator(list(jobs), repository, executor, attempts, in_flight, on_report).run()
+    return _Coordinator(list(jobs), (repository, secret), executor, attempts, in_flight, on_report).run()
 
 
 @dataclass(frozen=True)
@@ -197,7 +176,7 @@ class _Coordinator:
     def __init__(
         self,
         jobs: list[Job],
-        recipe: RepositoryRecipe,
+        recipe: _Recipe,
         executor: Executor,
         attempts: int,
         in_flight: int,
@@ -289,12 +268,14 @@ class _Held:
         self._recipe = b""
         self._repository: Repository | None = None
 
-    def take(self, recipe: RepositoryRecipe) -> Repository:
+    def take(self, recipe: _Recipe) -> Repository:
         key = hashlib.sha256(pickle.dumps(recipe)).digest()
         with self._lock:
             if self._repository is None or self._recipe != key:
                 # Jobs under way go on with the one that they have.
-                self._repository, self._recipe = recipe.open(), key
+                address, secret = recipe
+                opened = address.open() if secret is None else address.open(passphrase=secret())
+                self._repository, self._recipe = opened, key
             return self._repository
 
     def drop(self, repository: Repository) -> None:
@@ -307,7 +288,7 @@ class _Held:
 _held = _Held()
 
 
-def _back_up(job: Job, recipe: RepositoryRecipe, _marker: str) -> _Outcome:
+def _back_up(job: Job, recipe: _Recipe, _marker: str) -> _Outcome:
     """Do one job; runs on a worker."""
     begun, worker, repository = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}", None
     report: BackupReport | None = None
@@ -317,7 +298,10 @@ def _back_up(job: Job, recipe: RepositoryRecipe, _marker: str) -> _Outcome:
         # What others have stored since need not be stored again.
         repository.refresh()
         report = repository.backup(
-            job.source(), labels=job.labels, full=job.full, checkpoint_bytes=job.checkpoint_bytes
+            job.source() if callable(job.source) else job.source,
+            labels=job.labels,
+            full=job.full,
+            checkpoint_bytes=job.checkpoint_bytes,
         )
     except Exception as error:  # noqa: BLE001 - a value of the outcome
         failed = _picklable(error)
