@@ -72,11 +72,12 @@ part_examples() {
   rm -rf "$place"
 }
 
-# The Python package: built as a user would install it, its tests, its types.
+# The Python package: built as a user would install it, its tests, its types; with the simulated tenant.
 part_python() {
   venv python backup-py/requirements-dev.txt
   "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
-  (cd backup-py && "$cache/python/bin/python" -m pytest -q)
+  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
+  (cd backup-py && BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant "$cache/python/bin/python" -m pytest -q)
 }
 
 # The independent reader against golden vectors, and against a repository that the engine has just made.

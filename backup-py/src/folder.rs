@@ -14,6 +14,7 @@ use crate::convert::{Patterns, patterns};
 use crate::copies::SnapshotSource;
 use crate::door::guard;
 use crate::error::invalid;
+use crate::graph::{DriveSink, DriveSource};
 
 /// A local folder to back up.
 #[pyclass(frozen, module = "backup_py")]
@@ -125,12 +126,18 @@ pub(crate) fn source(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Source>> 
     if let Ok(snapshot) = object.cast::<SnapshotSource>() {
         return snapshot.get().turned(object.py());
     }
+    if let Ok(drive) = object.cast::<DriveSource>() {
+        return Ok(drive.get().turned());
+    }
     let folder = object.cast::<FolderSource>()?.get();
     Ok(Turned::source(&folder.source, &folder.turn))
 }
 
 /// The sink that a method was given.
 pub(crate) fn sink(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Sink>> {
+    if let Ok(drive) = object.cast::<DriveSink>() {
+        return Ok(drive.get().turned());
+    }
     let folder = object.cast::<FolderSink>()?.get();
     Ok(Turned::sink(&folder.sink, &folder.turn))
 }

@@ -6,7 +6,7 @@
 //! - Whatever may take time is a `door::Job`, run by `door::wait` or `door::promise`. No other place blocks, starts a
 //!   thread, catches panics or looks for signals; what comes from other threads passes `gate`.
 //! - The engine's threads hold no Python object while they work: callbacks run on the caller's thread, or on the event
-//!   loop's.
+//!   loop's; tokens are given on threads of Python's own (`graph::token`).
 //! - All classes are frozen and their methods may be called from any thread at any time, with or without a global lock.
 //! - Results and exceptions are Python classes (`python/backup_py/`); `convert` and `error` make them by name.
 //! - Documentation for users is in `_backup.pyi`; the doc comments of exported methods repeat its first lines, and a
@@ -23,6 +23,7 @@ mod error;
 mod event_loop;
 mod folder;
 mod gate;
+mod graph;
 mod keys;
 mod locks;
 mod notebook;
@@ -51,6 +52,8 @@ mod backup_py {
     use super::door::_panic_for_tests;
     #[pymodule_export]
     use super::folder::{FolderSink, FolderSource};
+    #[pymodule_export]
+    use super::graph::{DriveSink, DriveSource, Tenant};
     #[pymodule_export]
     use super::pages::{Differences, Listing};
     #[pymodule_export]

@@ -88,6 +88,11 @@ pub(crate) trait Steps: Send + Sized + 'static {
     type Step: Send + 'static;
 
     fn step(&mut self) -> impl Future<Output = Result<Option<Self::Step>>> + Send;
+
+    /// Whether the next step is worth making before those that were made are given out.
+    fn is_ready(&self) -> bool {
+        true
+    }
 }
 
 impl Steps for backup_core::Listing {
@@ -212,7 +217,7 @@ impl<S: Steps> Pages<S> {
                     Ok(None) => break Rest::Ended,
                     Err(error) => break Rest::Failed(error),
                 }
-                if batch.len() >= BATCH_STEPS_MAX {
+                if batch.len() >= BATCH_STEPS_MAX || !steps.is_ready() {
                     break Rest::Open(steps);
                 }
             };

@@ -75,7 +75,8 @@ def compare(stub: str | None, thing: object) -> None:
 def test_everything_that_is_exported_is_there_once() -> None:
     assert sorted(set(backup_py.__all__), key=str.lower) == sorted(backup_py.__all__, key=str.lower)
     assert all(hasattr(backup_py, name) for name in backup_py.__all__)
-    modules = (backup_py.address, backup_py.exceptions, backup_py.policy, backup_py.reports, backup_py.results)
+    own = ("address", "directory", "exceptions", "policy", "reports", "results")
+    modules = [getattr(backup_py, name) for name in own]
     assert {name for module in modules for name in module.__all__} <= set(backup_py.__all__)
 
 

@@ -10,8 +10,20 @@ from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, TypeAlias, final
+from typing import Any, Literal, NoReturn, TypeAlias, final
 
+from .directory import (
+    AccessToken,
+    DirectoryChange,
+    Drive,
+    Entries,
+    Found,
+    Group,
+    OwnerKind,
+    Site,
+    TokenCredential,
+    User,
+)
 from .policy import Coverage, LastBackup, Plan, Protectable
 from .reports import (
     DrillReport,
@@ -34,6 +46,7 @@ from .results import (
     RestoreReport,
     SnapshotInfo,
     SnapshotSummary,
+    Value,
     VerifyLevel,
     VerifyReport,
 )
@@ -42,12 +55,15 @@ __all__ = [
     "Browser",
     "CancelToken",
     "Differences",
+    "DriveSink",
+    "DriveSource",
     "FolderSink",
     "FolderSource",
     "Listing",
     "Policy",
     "Repository",
     "SnapshotSource",
+    "Tenant",
     "__version__",
     "_panic_for_tests",
     "scrub",
@@ -57,8 +73,8 @@ __all__ = [
 __version__: str
 
 # What can be backed up, and where it can be restored to.
-_Source: TypeAlias = FolderSource | SnapshotSource
-_Sink: TypeAlias = FolderSink
+_Source: TypeAlias = FolderSource | DriveSource | SnapshotSource
+_Sink: TypeAlias = FolderSink | DriveSink
 # What names a store.
 _Store: TypeAlias = str | PathLike[str]
 
@@ -861,6 +877,185 @@ class FolderSink:
         main_stream_only: bool = False,
     ) -> FolderSink: ...
     def __getnewargs_ex__(self) -> tuple[tuple[Path], dict[str, Any]]: ...
+
+@final
+class Tenant:
+    """A Microsoft 365 tenant, as one application sees it.
+
+        tenant = Tenant("contoso.com", client_id=application, certificate=Path("backup.pem").read_bytes())
+        for found in tenant.every_drive():
+            if found.drive:
+                repository.backup(DriveSource(tenant, found.drive))
+
+    `tenant_id` is the directory's id or a domain of it. docs/graph.md says how to register the application and which permissions each feature
+    needs. The application proves itself by exactly one of
+
+    - `certificate`: PEM with the private key and the certificate that is registered, with `client_id`
+    - `client_secret`, with `client_id`
+    - `credential`: one of `azure-identity`, or any object with `get_token(scope, claims=...)` that gives a token and its `expires_on`
+    - `token`: a token as text, which is not renewed, or a callable that takes a scope and gives text or `(token, expires_on)`
+
+    Python gives tokens on a thread of its own, one at a time, and is asked anew two minutes before a token expires or when the service
+    refuses it; `expires_on` are seconds since 1970. What it raises comes out as the cause of an `UnauthenticatedError`. It must not be
+    async, and need not mind any event loop.
+
+    `cloud` is the one that the tenant is in; `graph_url` and `login_url` are for proxies and simulations of its addresses, and
+    `root_certificates` are further authorities to trust, in PEM: whoever holds the key of one of them can pose as Microsoft.
+    `user_agent` names the program to Microsoft (`ISV|Company|Application/1.0`). `continuous_access` tells the issuer that claims challenges are
+    understood. A request is sent `attempts_max` times (8) at most, and waits `wait_max` (15 minutes) at most for a service that is busy.
+    `concurrency_max` are the most requests under way of each kind (32, 32 and 16). The usual proxy variables of the environment count.
+
+    A pickle holds all of this. With a secret, a certificate or a token as text it is refused unless `pickle_secret` says that it may hold
+    that, as it is; a `credential` and a callable are pickled as they are. Secrets are wiped when the tenant goes, and never shown.
+
+    Raises `InvalidArgumentError` for what has no meaning: a certificate without its key, an address that is not `https`.
+    """
+
+    def __new__(
+        cls,
+        tenant_id: str,
+        *,
+        client_id: str | None = None,
+        client_secret: str | bytes | bytearray | None = None,
+        certificate: str | bytes | bytearray | None = None,
+        credential: TokenCredential | None = None,
+        token: str | Callable[[str], str | tuple[str, float] | AccessToken] | None = None,
+        cloud: Literal["global", "us_government", "us_defense", "china"] = "global",
+        graph_url: str | None = None,
+        login_url: str | None = None,
+        root_certificates: str | bytes | bytearray | None = None,
+        user_agent: str | None = None,
+        continuous_access: bool = False,
+        attempts_max: int | None = None,
+        wait_max: timedelta | None = None,
+        concurrency_max: Mapping[Literal["graph", "download", "upload"], int] | None = None,
+        pickle_secret: bool = False,
+    ) -> Tenant: ...
+    @property
+    def tenant_id(self) -> str:
+        """The directory's id or domain, as it was given."""
+
+    @property
+    def metrics(self) -> dict[str, Value]:
+        """What was done so far, by name: requests, waits, bytes. The report of a backup has them too (`source`)."""
+
+    def set_budget(
+        self,
+        *,
+        requests_per_hour: int | None = None,
+        units_per_hour: int | None = None,
+        bytes_per_hour: int | None = None,
+    ) -> None:
+        """Limits from now on what may be used, over all that was made from this tenant.
+
+        Requests, resource units as the service counts them, bytes of bodies; None for no limit. Up to one minute's worth may be used at
+        once; after that, use is spread evenly.
+        """
+
+    def users(self) -> Entries[User]:
+        """Every user, guests and disabled accounts included.
+
+        As all listings here, for `for` and `async for`: read page by page, so a tenant of any size takes the memory of a few hundred
+        entries. One request for 999 of them. Needs `User.Read.All`; `PermissionDeniedError` names the permission that is missing.
+        """
+
+    def groups(self) -> Entries[Group]:
+        """Every group; only those that are unified have a drive. Needs `GroupMember.Read.All`."""
+
+    def sites(self) -> Entries[Site]:
+        """Every site of every geography, those of groups and of persons included. Needs `Sites.Read.All`.
+
+        The service may or may not list subsites: `subsites` has them.
+        """
+
+    def subsites(self, site: str) -> Entries[Site]:
+        """The sites directly below the site of this id. Needs `Sites.Read.All`."""
+
+    def drives_of(self, kind: OwnerKind, id: str) -> Entries[Drive]:
+        """The drives of the user, group or site of this id; a user's sign-in name is an id too.
+
+        None for who has none; `NotFoundError` if there is no such user, group or site. Needs `Files.Read.All`.
+        """
+
+    def every_drive(self, kinds: Sequence[OwnerKind] = ("user", "group", "site")) -> Entries[Found]:
+        """Every drive that owners of these kinds have, each exactly once, with its owner.
+
+        Subsites at any depth are included, and who has no drive is named too. Costs the listings of users, groups and sites and a request
+        for each of them, twenty in one HTTP request. What fails for a single owner is an entry with an `error`.
+        """
+
+    def user_changes(self, since: str | None = None) -> Entries[DirectoryChange[User]]:
+        """What changed among the users since a position, or all of them without one.
+
+        The last entry is the position to begin at next time; it is good for seven days. `CursorExpiredError` if the service forgot it: begin
+        without one. Needs `User.Read.All`.
+        """
+
+    def group_changes(self, since: str | None = None) -> Entries[DirectoryChange[Group]]:
+        """What changed among the groups since a position, or all of them without one. Needs `GroupMember.Read.All`."""
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]: ...
+
+@final
+class DriveSource:
+    """One drive of a user, group or site to back up: a OneDrive or a SharePoint document library.
+
+    `drive` is its id, or a `Drive` from a listing. The first backup enumerates it, later ones ask for what changed. What is downloaded is
+    checked by the service's own hash. Serves one run at a time.
+
+    `concurrency` files are read at once (4); large ones in ranges of `range_bytes` (8 MiB), three at once. `page_entries` is what a page is asked to
+    have. On request come with each item: `versions`, so many earlier ones or `"all"` (a listing for each new or changed file and a
+    download for each version); `permissions` and sharing links, where items have their own (a request for each such item);
+    `fields`, the columns of the library (no request).
+
+    A pickle holds the tenant and these settings; see `Tenant`.
+    """
+
+    def __new__(
+        cls,
+        tenant: Tenant,
+        drive: str | Drive,
+        *,
+        concurrency: int | None = None,
+        range_bytes: int | None = None,
+        page_entries: int | None = None,
+        versions: int | Literal["all"] | None = None,
+        permissions: bool = False,
+        fields: bool = False,
+    ) -> DriveSource: ...
+    @property
+    def collection(self) -> str:
+        """The id of the collection that this drive is. Stays when the drive or its owner is renamed."""
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Tenant, str], dict[str, Any]]: ...
+
+@final
+class DriveSink:
+    """A folder of a drive to restore to: of any drive that the tenant's application may write to.
+
+    `drive` is its id, or a `Drive` from a listing; `folder` the id of a folder in it, or None for its root. What was uploaded is
+    compared with what the service says that it holds; one that differs is reported and left there. Serves one run at a time.
+
+    `concurrency` items are put at once (4; 16 is the most that is of use), large files in ranges of `range_bytes` (10 MiB). On request what was backed
+    up comes back: `versions`, oldest first, before the content, with the time of the restore; `permissions` and sharing links, without
+    mail, and with new addresses; `fields`, where the library has the columns.
+
+    A pickle holds the tenant and these settings; see `Tenant`.
+    """
+
+    def __new__(
+        cls,
+        tenant: Tenant,
+        drive: str | Drive,
+        *,
+        folder: str | None = None,
+        concurrency: int | None = None,
+        range_bytes: int | None = None,
+        versions: bool = False,
+        permissions: bool = False,
+        fields: bool = False,
+    ) -> DriveSink: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[Tenant, str], dict[str, Any]]: ...
 
 @final
 class Policy:
