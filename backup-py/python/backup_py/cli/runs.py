@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._backup import CancelToken, FolderSink, FolderSource, Repository
+from .._backup import CancelToken, DriveSink, DriveSource, FolderSink, FolderSource, Repository
 from ..results import BackupReport, RestoreReport
 from .context import Context, UsageError
 from .meter import Meter
+from .microsoft import add_drive, add_tenant, backup_tenant, drive_of, labels_of, list_drives, source_of, tenant_of
 from .output import Output, count, duration, plural, size, visible
 
 if TYPE_CHECKING:
@@ -28,9 +28,25 @@ def add(commands: Commands) -> None:
     parser.add_argument("--require-mount-point", action="store_true", help="fail unless something is mounted there")
     parser.add_argument("--collection-id", metavar="ID", help="the collection's name, for a folder that moves")
     add_run(parser)
-    parser = commands.add("restore", "bring a snapshot back to a folder", restore)
+    parser = sources.add("drive", "back up a drive of Microsoft 365", backup_drive)
+    parser.add_argument("drive", metavar="DRIVE", help="its id, or the sign-in name of the user whose OneDrive it is")
+    add_drive(parser)
+    add_run(parser)
+    add_tenant(parser)
+    parser = sources.add("tenant", "back up every drive of a Microsoft 365 tenant", backup_tenant)
+    parser.add_argument("--kind", action="append", choices=["user", "group", "site"], help="only the drives of these")
+    parser.add_argument("-j", "--jobs", type=int, default=4, metavar="N", help="drives at once (4)")
+    add_drive(parser)
+    add_run(parser)
+    add_tenant(parser)
+    parser = commands.add("drives", "list the drives of a Microsoft 365 tenant", list_drives)
+    parser.add_argument("--kind", action="append", choices=["user", "group", "site"], help="only the drives of these")
+    add_tenant(parser)
+    parser = commands.add("restore", "bring a snapshot back to a folder or a drive", restore)
     parser.add_argument("snapshot", metavar="SNAPSHOT")
-    parser.add_argument("folder", metavar="FOLDER", help="made if need be")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="made if need be")
+    parser.add_argument("--drive", metavar="DRIVE", help="restore to this drive of Microsoft 365 instead")
+    parser.add_argument("--drive-folder", metavar="ID", help="a folder of the drive (its root)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="PATTERN", help="only what matches, with all below it"
     )
@@ -40,6 +56,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--no-owner", action="store_true", help="do not give files their owners back")
     parser.add_argument("--main-stream-only", action="store_true", help="leave out older versions of files")
+    parser.add_argument("--permissions", action="store_true", help="to a drive: permissions and sharing links too")
+    parser.add_argument("--versions", action="store_true", help="to a drive: earlier versions too")
+    parser.add_argument("--fields", action="store_true", help="to a drive: the columns of libraries too")
+    add_tenant(parser)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -66,11 +86,19 @@ def backup_folder(context: Context) -> bool:
         return backup(context, repository, source, token)
 
 
-def backup(context: Context, repository: Repository, source: FolderSource, token: CancelToken) -> bool:
+def backup_drive(context: Context) -> bool:
+    """Back up a drive."""
+    tenant = tenant_of(context)
+    source = source_of(context, tenant, drive_of(tenant, context.settings.drive))
+    with context.repository() as repository, context.stopping() as token:
+        return backup(context, repository, source, token)
+
+
+def backup(context: Context, repository: Repository, source: FolderSource | DriveSource, token: CancelToken) -> bool:
     """Back up one source and say what was done; whether there were problems."""
     with context.meter("reading") as meter:
         report = repository.backup(
-            source, labels=labels(context), full=context.settings.full, cancel=token, on_progress=meter
+            source, labels=labels_of(context.settings), full=context.settings.full, cancel=token, on_progress=meter
         )
     output = context.output
     output.document("backup", report, collection=source.collection, seconds=round(meter.seconds, 3))
@@ -101,25 +129,12 @@ def _changes(added: int, changed: int, removed: int) -> str:
     return ", ".join(parts) or "nothing has changed"
 
 
-def labels(context: Context) -> dict[str, str]:
-    """The labels that the command line gives."""
-    found = {}
-    for text in context.settings.label:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"a label is NAME=VALUE: {text}")
-        found[name] = value
-    return found
-
-
 def restore(context: Context) -> bool:
     """Restore to a folder."""
     settings, output = context.settings, context.output
     with context.repository() as repository:
         snapshot = context.snapshot(repository, settings.snapshot)
-        sink = FolderSink(
-            settings.folder, restore_owner=not settings.no_owner, main_stream_only=settings.main_stream_only
-        )
+        sink, place = _sink(context)
         with context.stopping() as token, context.meter("restoring") as meter:
             report = repository.restore(
                 snapshot.id,
@@ -131,14 +146,33 @@ def restore(context: Context) -> bool:
                 on_progress=meter,
             )
     output.document("restore", report, snapshot=snapshot.id, seconds=round(meter.seconds, 3))
-    output.line(
-        f"Restored snapshot {output.id(snapshot.id)} to {visible(str(Path(settings.folder)))}: {_restored(report)}"
-    )
+    output.line(f"Restored snapshot {output.id(snapshot.id)} to {visible(place)}: {_restored(report)}")
     output.line(
         f"  {size(report.bytes)}, of which {size(report.bytes_fetched)} were fetched, in {duration(meter.seconds)}"
     )
     output.problems(report.problems, f"{plural(len(report.problems), 'item')} could not be restored")
     return bool(report.problems)
+
+
+def _sink(context: Context) -> tuple[FolderSink | DriveSink, str]:
+    settings = context.settings
+    if (settings.folder is None) == (settings.drive is None):
+        raise UsageError("give either a folder or --drive to restore to")
+    if settings.folder is not None:
+        folder = FolderSink(
+            settings.folder, restore_owner=not settings.no_owner, main_stream_only=settings.main_stream_only
+        )
+        return folder, settings.folder
+    tenant = tenant_of(context)
+    drive = DriveSink(
+        tenant,
+        drive_of(tenant, settings.drive),
+        folder=settings.drive_folder,
+        versions=settings.versions,
+        permissions=settings.permissions,
+        fields=settings.fields,
+    )
+    return drive, settings.drive
 
 
 def _restored(report: RestoreReport) -> str:
