@@ -74,8 +74,8 @@ def main():
                         return
                 time.sleep(0.001)
 
-        with LocalCluster(how.processes, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client:
-            client.wait_for_workers(how.processes)
+        with LocalCluster(n_workers=how.processes, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster, Client(cluster) as client:
+            client.wait_for_workers(how.processes, timeout=120)
             started = time.monotonic()
             reports = backup_all(jobs, address, client, on_report=watch)
             wall = time.monotonic() - started
