@@ -79,7 +79,14 @@ part_dask() {
     "$cache/python/bin/python" .ci/dask_tenant.py
 }
 
+# Ten thousand rounds of opening, reading, stopping, awaiting, pickling and closing in one Python process: nothing stays behind.
+part_leaks() {
+  venv python backup-py/requirements-dev.txt
+  "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
+  (cd backup-py && BACKUP_LEAK_ROUNDS=${BACKUP_LEAK_ROUNDS:-10000} "$cache/python/bin/python" -m pytest -q -s tests/test_leaks.py)
+}
+
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(orders seeds months tables fuzz kills garage dask)
+all=(orders seeds months tables fuzz kills leaks garage dask)
 run_parts "$@"

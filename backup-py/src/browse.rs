@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use backup_core::{ErrorKind, ItemId, Result, Stream};
+use backup_core::{ErrorKind, Item, ItemId, Result, Stream};
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -33,38 +34,21 @@ impl Browser {
     #[pyo3(signature = (target = Target::Path(String::new())), text_signature = "($self, target='')")]
     fn list(&self, py: Python<'_>, target: Target) -> PyResult<Listing> {
         let browser = self.browser.clone();
-        let listing = self.wait(py, move || async move {
-            match target {
-                Target::Path(path) => browser.list(&path).await,
-                Target::Id(id) => {
-                    // What is not there has nothing below it, but is to be told from an empty folder.
-                    browser.item(&id).await?;
-                    browser.list_below(Some(&id)).await
-                }
-            }
-        })?;
+        let listing = self.wait(py, move || async move { list(&browser, target).await })?;
         Ok(Listing::new(Arc::clone(&self.shared), listing))
     }
 
     /// Looks up one item.
     fn stat<'py>(&self, py: Python<'py>, target: Target) -> PyResult<Bound<'py, PyAny>> {
         let browser = self.browser.clone();
-        let item = self.wait(py, move || async move {
-            match target {
-                Target::Path(path) => browser.stat(&path).await,
-                Target::Id(id) => browser.item(&id).await,
-            }
-        })?;
+        let item = self.wait(py, move || async move { stat(&browser, target).await })?;
         results::item(py, &item)
     }
 
     /// The path of an item.
     fn path(&self, py: Python<'_>, target: Target) -> PyResult<String> {
         let browser = self.browser.clone();
-        self.wait(py, move || async move {
-            let id = resolve(&browser, target).await?;
-            browser.path(&id).await
-        })
+        self.wait(py, move || async move { path(&browser, target).await })
     }
 
     /// Reads bytes of a stream.
@@ -79,25 +63,9 @@ impl Browser {
         length: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let browser = self.browser.clone();
-        let pieces = self.wait(py, move || async move {
-            let id = resolve(&browser, target).await?;
-            let range = match (offset, length) {
-                (0, None) => None,
-                (start, Some(length)) => Some(start..start.saturating_add(length)),
-                (start, None) => Some(start..size(&browser, &id, &stream).await?.max(start)),
-            };
-            let content = browser.read(&id, &stream, range).await?;
-            content.bytes.try_collect::<Vec<_>>().await
-        })?;
-        let len = pieces.iter().map(|piece| piece.len()).sum();
-        PyBytes::new_with(py, len, |mut buffer| {
-            for piece in &pieces {
-                let (head, rest) = buffer.split_at_mut_checked(piece.len()).unwrap_or_default();
-                head.copy_from_slice(piece);
-                buffer = rest;
-            }
-            Ok(())
-        })
+        let pieces =
+            self.wait(py, move || async move { read(&browser, target, &stream, offset, length).await })?;
+        join(py, &pieces)
     }
 
     fn __repr__(&self) -> String {
@@ -119,9 +87,81 @@ impl Browser {
         T: Send + 'static,
         F: Future<Output = Result<T>> + 'static,
     {
-        self.shared.check(py)?;
-        wait(py, Job::new(self.shared.poison(), work))
+        wait(py, self.job(py, work)?)
     }
+
+    pub(crate) fn job<T, F>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> PyResult<Job<T>>
+    where
+        F: Future<Output = Result<T>> + 'static,
+    {
+        self.shared.check(py)?;
+        Ok(Job::new(self.shared.poison(), work))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn inner(&self) -> backup_core::Browser {
+        self.browser.clone()
+    }
+}
+
+pub(crate) async fn list(browser: &backup_core::Browser, target: Target) -> Result<backup_core::Listing> {
+    match target {
+        Target::Path(path) => browser.list(&path).await,
+        Target::Id(id) => {
+            // What is not there has nothing below it, but is to be told from an empty folder.
+            browser.item(&id).await?;
+            browser.list_below(Some(&id)).await
+        }
+    }
+}
+
+pub(crate) async fn stat(browser: &backup_core::Browser, target: Target) -> Result<Item> {
+    match target {
+        Target::Path(path) => browser.stat(&path).await,
+        Target::Id(id) => browser.item(&id).await,
+    }
+}
+
+pub(crate) async fn path(browser: &backup_core::Browser, target: Target) -> Result<String> {
+    let id = resolve(browser, target).await?;
+    browser.path(&id).await
+}
+
+/// The pieces of a range.
+pub(crate) async fn read(
+    browser: &backup_core::Browser,
+    target: Target,
+    stream: &str,
+    offset: u64,
+    length: Option<u64>,
+) -> Result<Vec<Bytes>> {
+    let id = resolve(browser, target).await?;
+    let range = match (offset, length) {
+        (0, None) => None,
+        (start, Some(length)) => Some(start..start.saturating_add(length)),
+        (start, None) => Some(start..size(browser, &id, stream).await?.max(start)),
+    };
+    browser.read(&id, stream, range).await?.bytes.try_collect().await
+}
+
+/// Pieces as one object.
+pub(crate) fn join<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
+    let len = pieces.iter().map(Bytes::len).sum();
+    PyBytes::new_with(py, len, |mut buffer| {
+        for piece in pieces {
+            let (head, rest) = buffer.split_at_mut_checked(piece.len()).unwrap_or_default();
+            head.copy_from_slice(piece);
+            buffer = rest;
+        }
+        Ok(())
+    })
 }
 
 async fn resolve(browser: &backup_core::Browser, target: Target) -> Result<ItemId> {

@@ -45,6 +45,10 @@ impl SnapshotSource {
 }
 
 impl SnapshotSource {
+    pub(crate) fn new(shared: Arc<Shared>, snapshot: String, source: backup_core::SnapshotSource) -> Self {
+        Self { shared, snapshot, source: Arc::new(source), turn: Turn::default() }
+    }
+
     /// The source for a run, if its repository is open.
     pub(crate) fn turned(&self, py: Python<'_>) -> PyResult<Turned<dyn Source>> {
         self.shared.check(py)?;
@@ -93,12 +97,7 @@ impl Repository {
     fn as_source(&self, py: Python<'_>, snapshot: &str) -> PyResult<SnapshotSource> {
         let (repository, id) = (self.shared().get().or_raise(py)?, snapshot_id(snapshot).or_raise(py)?);
         let source = wait(py, self.job(move || async move { repository.as_source(id).await }))?;
-        Ok(SnapshotSource {
-            shared: Arc::clone(self.shared()),
-            snapshot: snapshot.to_owned(),
-            source: Arc::new(source),
-            turn: Turn::default(),
-        })
+        Ok(SnapshotSource::new(Arc::clone(self.shared()), snapshot.to_owned(), source))
     }
 }
 

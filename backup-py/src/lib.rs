@@ -14,6 +14,7 @@
 //!
 //! Start reading at `repository`. How to add a method: docs/python.md.
 
+mod awaited;
 mod browse;
 mod convert;
 mod copies;
@@ -61,7 +62,7 @@ mod backup_py {
     #[pymodule_export]
     use super::progress::CancelToken;
     #[pymodule_export]
-    use super::repair::{scrub, scrub_async};
+    use super::repair::{probe, probe_async, scrub, scrub_async, suspicions};
     #[pymodule_export]
     use super::repository::Repository;
 

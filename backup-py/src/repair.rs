@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use backup_core::store::Probe;
 use backup_core::{
-    Credential, ParityReport, PublicKey, SalvageOptions, SalvageReport, ScrubReport, scrub as check,
+    Credential, ParityReport, PublicKey, SalvageOptions, SalvageReport, ScrubReport, SnapshotStats,
+    Suspicion, scrub as check,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::convert::{Cancel, credential, head};
 use crate::door::{Job, Link, Poison, promise, wait};
@@ -124,6 +128,45 @@ pub(crate) fn scrub_async<'py>(
     let (py, at) = (url.py(), store::At::new(url, options)?);
     let job = scrubbing(py, at, public_key, repair, cancel, on_progress)?;
     promise(py, job, |py, report| reports::scrub(py, &report).map(Bound::unbind))
+}
+
+/// Tries what a store does and refuses one that is not safe.
+#[pyfunction]
+#[pyo3(signature = (url, *, options = None))]
+pub(crate) fn probe<'py>(url: &Bound<'py, PyAny>, options: Keyword<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = url.py();
+    reports::probe(py, &wait(py, probing(store::At::new(url, options)?))?)
+}
+
+/// Does what `probe` does, for `await`.
+#[pyfunction]
+#[pyo3(signature = (url, *, options = None))]
+pub(crate) fn probe_async<'py>(
+    url: &Bound<'py, PyAny>,
+    options: Keyword<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let job = probing(store::At::new(url, options)?);
+    promise(url.py(), job, |py, found| reports::probe(py, &found).map(Bound::unbind))
+}
+
+fn probing(at: store::At) -> Job<Probe> {
+    Job::new(&Poison::default(), move || async move {
+        let (store, env) = (at.open()?, runtime::env()?);
+        backup_core::store::probe(&*store, &env).await
+    })
+}
+
+/// Judges a run by its figures, as a backup does, also later by those that a snapshot keeps.
+#[pyfunction]
+#[pyo3(signature = (stats, percent = 25))]
+pub(crate) fn suspicions<'py>(stats: &Bound<'py, PyAny>, percent: u32) -> PyResult<Bound<'py, PyTuple>> {
+    let py = stats.py();
+    let mut figures = SnapshotStats::default();
+    figures.items = stats.getattr(intern!(py, "items"))?.extract()?;
+    figures.added = stats.getattr(intern!(py, "added"))?.extract()?;
+    figures.changed = stats.getattr(intern!(py, "changed"))?.extract()?;
+    figures.removed = stats.getattr(intern!(py, "removed"))?.extract()?;
+    PyTuple::new(py, Suspicion::of(&figures, percent).iter().map(ToString::to_string))
 }
 
 fn add_parity(

@@ -75,9 +75,9 @@ def repository(place: Path) -> Iterator[backup_py.Repository]:
 def run_python() -> Run:
     """Runs a program in an interpreter of its own, where warnings are errors."""
 
-    def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(program: str, *arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from pathlib import Path
 
@@ -227,3 +228,46 @@ def test_listings_and_differences_are_awaited(repository: Repository, tree: Path
 def repository_listing(tree: Path) -> backup_py.Listing:
     other = Repository.init("memory://", raw_key=bytes(32))
     return other.browse(other.backup(FolderSource(tree)).snapshot).list()
+
+
+def test_every_method_that_reaches_a_store_has_a_twin() -> None:
+    at_hand = {"close", "latest", "snapshots"}
+    for kind in (Repository, backup_py.Browser):
+        methods = {name: method for name, method in inspect.getmembers(kind, callable) if not name.startswith("_")}
+        twins = {name for name in methods if name.endswith("_async")}
+        assert {name.removesuffix("_async") for name in twins} == methods.keys() - twins - at_hand
+        for name in twins:
+            assert inspect.signature(methods[name]) == inspect.signature(methods[name.removesuffix("_async")])
+
+
+def test_short_methods_are_awaited_too(repository: Repository, tree: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        snapshot = (await repository.backup_async(FolderSource(tree))).snapshot
+        assert await repository.snapshot_async(snapshot) == repository.snapshot(snapshot)
+        browser = await repository.browse_async(snapshot)
+        assert browser.info == repository.snapshot(snapshot)
+        assert [item.name async for item in await browser.list_async()] == [item.name for item in browser.list()]
+        item = await browser.stat_async("hello.txt")
+        assert item == browser.stat("hello.txt")
+        assert await browser.path_async(item) == "hello.txt"
+        assert await browser.read_async(item, offset=5, length=6) == b"reader"
+        with pytest.raises(backup_py.NotFoundError):
+            await browser.read_async("nothing")
+        assert [each async for each in await repository.diff_async(snapshot, snapshot)] == []
+        (slot,) = await repository.keys_async()
+        added = await repository.add_key_async(raw_key=b"\x01" * 32)
+        await repository.remove_key_async(slot.id)
+        assert [slot.id for slot in await repository.keys_async()] == [added]
+        await repository.hold_async([snapshot])
+        with pytest.raises(backup_py.PermissionDeniedError):
+            await repository.remove_async([snapshot])
+        await repository.release_async([snapshot])
+        async with await Repository.init_async("memory://", raw_key=KEY) as other:
+            copied = await other.backup_async(await repository.as_source_async(snapshot))
+            assert copied.stats.items == repository.snapshot(snapshot).stats.items
+        await repository.remove_async([snapshot])
+        assert repository.snapshots() == []
+        assert await backup_py.probe_async(tmp_path / "elsewhere") == backup_py.probe(tmp_path / "elsewhere")
+        assert not backup_py.probe("memory://").tells_time
+
+    asyncio.run(main())

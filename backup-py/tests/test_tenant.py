@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.server
 import json
 import os
 import pickle
@@ -189,6 +191,39 @@ def test_a_token_that_is_refused_is_asked_for_anew(simulation: SimulatedTenant) 
     assert len(list(Tenant(simulation.id, token=fixed, **simulation.how).users())) == 2
     with pytest.raises(backup_py.UnauthenticatedError):
         list(Tenant(simulation.id, token="stale", **simulation.how).users())
+
+
+def test_claims_that_the_service_wants_reach_the_credential(simulation: SimulatedTenant) -> None:
+    claims = '{"access_token": {"nbf": {"essential": true, "value": "1700000000"}}}'
+    seen = []
+
+    class Graph(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
+            """Refuse the first token, and say what the next one must have."""
+            seen.append(self.headers["Authorization"])
+            body = b'{"value": []}'
+            self.send_response(200 if len(seen) > 1 else 401)
+            if len(seen) == 1:
+                wanted = base64.b64encode(claims.encode()).decode()
+                challenge = f'Bearer realm="", error="insufficient_claims", claims="{wanted}"'
+                self.send_header("WWW-Authenticate", challenge)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Graph) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        credential = Credential(simulation)
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert list(Tenant("contoso.example", credential=credential, graph_url=url).users()) == []
+        server.shutdown()
+    assert [asked[1] for asked in credential.asked] == [None, claims]
+    assert len(seen) == 2
+    assert seen[0].startswith("Bearer ")
 
 
 def test_what_a_giver_of_tokens_raises_is_the_cause(repository: Repository, simulation: SimulatedTenant) -> None:

@@ -197,7 +197,7 @@ def test_a_drill_says_how_much_can_be_bad(place: Path, repository: Repository, t
     assert not damaged.is_clean
     assert damaged.seed == report.seed
     assert (damaged.confidence, damaged.most_bad) == (0.99, len(damaged.failures))
-    assert "large.bin" in str(damaged.failures[0])
+    assert "not what was sealed" in str(damaged.failures[0])
     for wrong in ({"confidence": 1.5}, {"share": 0.0}):
         with pytest.raises(backup_py.InvalidArgumentError):
             repository.drill(**wrong)  # type: ignore[arg-type]
@@ -248,6 +248,9 @@ def test_an_attack_is_undone(repository: Repository, tmp_path: Path) -> None:
     (root / "new.txt").write_bytes(b"since")
     bad = repository.backup(FolderSource(root), suspicious_percent=101)
     assert bad.suspicions == ()
+    stats = repository.snapshot(bad.snapshot).stats
+    assert backup_py.suspicions(stats) == ("30 of 41 items are gone",)
+    assert backup_py.suspicions(stats, percent=101) == ()
     report = repository.restore(good, FolderSink(root), undo=bad.snapshot, conflict="replace")
     assert report.created == 30
     assert (root / "new.txt").read_bytes() == b"since"

@@ -26,8 +26,11 @@ from ._backup import (
     SnapshotSource,
     Tenant,
     __version__,
+    probe,
+    probe_async,
     scrub,
     scrub_async,
+    suspicions,
 )
 from .address import RepositoryAddress
 from .directory import (
@@ -206,6 +209,9 @@ __all__ = [
     "VerifyReport",
     "WrongKeyError",
     "__version__",
+    "probe",
+    "probe_async",
     "scrub",
     "scrub_async",
+    "suspicions",
 ]

@@ -45,6 +45,7 @@ from .results import (
     PruneReport,
     RestoreReport,
     SnapshotInfo,
+    SnapshotStats,
     SnapshotSummary,
     Value,
     VerifyLevel,
@@ -66,8 +67,11 @@ __all__ = [
     "Tenant",
     "__version__",
     "_panic_for_tests",
+    "probe",
+    "probe_async",
     "scrub",
     "scrub_async",
+    "suspicions",
 ]
 
 __version__: str
@@ -114,6 +118,26 @@ def scrub_async(
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Future[ScrubReport]:
     """Does what `scrub` does, for `await`."""
+
+def probe(url: _Store, *, options: Mapping[str, str] | None = None) -> Probe:
+    """Tries what a store does and refuses one that is not safe.
+
+    `url` and `options` as for `Repository.init`, which does this too. Creates two objects of 5 KB below `probe/`, under random names, and
+    deletes them again: 24 calls.
+
+    Raises `UnsafeStoreError`, which says what is wrong, if backups would not be safe there; what the store reports, if it is not known.
+    """
+
+def probe_async(url: _Store, *, options: Mapping[str, str] | None = None) -> Future[Probe]:
+    """Does what `probe` does, for `await`."""
+
+def suspicions(stats: SnapshotStats, percent: int = 25) -> tuple[str, ...]:
+    """Judges a run by its figures, as a backup does, also later by those that a snapshot keeps.
+
+    What touches at least 20 items and at least `percent` of those that the previous snapshot had is suspicious; above 100 nothing is.
+
+        suspicions(repository.snapshot(snapshot).stats, percent=10)
+    """
 
 @final
 class Repository:
@@ -320,6 +344,9 @@ class Repository:
         Raises `NotFoundError` if there is no such snapshot.
         """
 
+    def snapshot_async(self, snapshot: str) -> Future[SnapshotInfo]:
+        """Does what `snapshot` does, for `await`."""
+
     def backup(
         self,
         source: _Source,
@@ -411,14 +438,23 @@ class Repository:
         Raises `PermissionDeniedError` if one of them is held: then none is removed. Those that are not there are passed over.
         """
 
+    def remove_async(self, snapshots: Sequence[str]) -> Future[None]:
+        """Does what `remove` does, for `await`."""
+
     def hold(self, snapshots: Sequence[str]) -> None:
         """Keeps snapshots from being removed, by whatever rule or hand, until they are released.
 
         Raises `NotFoundError` if one of them is not there: then none is held.
         """
 
+    def hold_async(self, snapshots: Sequence[str]) -> Future[None]:
+        """Does what `hold` does, for `await`."""
+
     def release(self, snapshots: Sequence[str]) -> None:
         """Lets snapshots be removed again. Raises `NotFoundError` if one of them is not there."""
+
+    def release_async(self, snapshots: Sequence[str]) -> Future[None]:
+        """Does what `release` does, for `await`."""
 
     def retain(
         self, rules: Mapping[str, Mapping[str, object]], *, dry_run: bool = False
@@ -493,6 +529,9 @@ class Repository:
     def keys(self) -> list[KeySlot]:
         """The key slots that there are, in the order of their ids. One listing."""
 
+    def keys_async(self) -> Future[list[KeySlot]]:
+        """Does what `keys` does, for `await`."""
+
     def add_key(
         self,
         *,
@@ -527,6 +566,9 @@ class Repository:
         Raises `NotFoundError` if there is no such slot, `InvalidArgumentError` if it is the last one, `PermissionDeniedError` where the
         store protects it.
         """
+
+    def remove_key_async(self, id: str) -> Future[None]:
+        """Does what `remove_key` does, for `await`."""
 
     def protect(self, period: timedelta) -> None:
         """Protects the repository against whoever can delete: locks everything for `period`, now and from now on.
@@ -642,6 +684,9 @@ class Repository:
         Raises `NotFoundError` if there is no such snapshot, or damage of the snapshot itself.
         """
 
+    def as_source_async(self, snapshot: str) -> Future[SnapshotSource]:
+        """Does what `as_source` does, for `await`."""
+
     def drill(
         self,
         snapshots: Sequence[str] | None = None,
@@ -724,11 +769,17 @@ class Repository:
         Reads only what differs. Raises `NotFoundError` if one of them is not there.
         """
 
+    def diff_async(self, before: str, after: str) -> Future[Differences]:
+        """Does what `diff` does, for `await`."""
+
     def browse(self, snapshot: str) -> Browser:
         """Looks into a snapshot without restoring it. One request.
 
         Raises `NotFoundError` if there is no such snapshot.
         """
+
+    def browse_async(self, snapshot: str) -> Future[Browser]:
+        """Does what `browse` does, for `await`."""
 
     def __reduce__(self) -> NoReturn: ...
 
@@ -756,17 +807,26 @@ class Browser:
         Nothing lies below an item that is no folder. Raises `NotFoundError` if there is nothing at this path.
         """
 
+    def list_async(self, target: str | bytes | Item = "") -> Future[Listing]:
+        """Does what `list` does, for `await`."""
+
     def stat(self, target: str | bytes | Item) -> Item:
         """Looks up one item.
 
         Raises `NotFoundError` if there is none.
         """
 
+    def stat_async(self, target: str | bytes | Item) -> Future[Item]:
+        """Does what `stat` does, for `await`."""
+
     def path(self, target: str | bytes | Item) -> str:
         """The path of an item. Bytes that are not UTF-8 are escaped.
 
         Raises `NotFoundError` if there is none.
         """
+
+    def path_async(self, target: str | bytes | Item) -> Future[str]:
+        """Does what `path` does, for `await`."""
 
     def read(
         self,
@@ -784,6 +844,16 @@ class Browser:
         Raises `NotFoundError` for an item or stream that is not there, `InvalidArgumentError` for a range outside the
         stream, `CorruptError` or `MissingError` for damage.
         """
+
+    def read_async(
+        self,
+        target: str | bytes | Item,
+        *,
+        stream: str = "content",
+        offset: int = 0,
+        length: int | None = None,
+    ) -> Future[bytes]:
+        """Does what `read` does, for `await`."""
 
     def __reduce__(self) -> NoReturn: ...
 
