@@ -1,6 +1,6 @@
 """A simulated tenant of many drives goes to one repository by a Dask cluster, of which a worker is killed in the middle.
 
-    servers.py --only seaweedfs dask_tenant.py [--drives 200] [--documents 20] [--processes 4]
+    servers.py --only seaweedfs dask_tenant.py [--drives 200] [--documents 50] [--processes 4]
 
 BACKUP_TEST_STORES names the store, BACKUP_SIMULATED_TENANT the program; both are set by `long.sh`. It fails unless every drive has a
 complete snapshot, the whole repository verifies, a drill against the tenant is clean, and the killed worker's drive was taken over. It
@@ -39,7 +39,7 @@ def begun(source, marker, number):
 def main():
     parser = argparse.ArgumentParser(description="A tenant, a Dask cluster and a killed worker.")
     parser.add_argument("--drives", type=int, default=200)
-    parser.add_argument("--documents", type=int, default=20)
+    parser.add_argument("--documents", type=int, default=50)
     parser.add_argument("--processes", type=int, default=4)
     how = parser.parse_args()
     from distributed import Client, LocalCluster

@@ -173,10 +173,10 @@ def test_problems_end_it_with_three(cli: Cli, tree: Path, tmp_path: Path) -> Non
     [verified] = cli.json("verify", "--every-byte", code=3)
     assert verified["findings"][0]["error"]["code"] == 21
     [restored] = cli.json("restore", "latest", tmp_path / "out", code=3)
-    assert [problem["place"] for problem in restored["problems"]] == ["large.bin"]
-    assert (
-        "1 item could not be restored:\n  large.bin: " in cli.run("restore", "latest", tmp_path / "two", code=3).stdout
-    )
+    # Small files that share its frame may be lost too.
+    assert "large.bin" in [problem["place"] for problem in restored["problems"]]
+    done = cli.run("restore", "latest", tmp_path / "two", code=3)
+    assert re.search(r"\d items? could not be restored:\n(  .*\n)*  large.bin: ", done.stdout)
 
 
 @pytest.mark.parametrize(
