@@ -69,6 +69,16 @@ part_fuzz() {
   BACKUP_FUZZ=1000000 cargo test --locked -p backup-core --all-features --test fuzz -- --nocapture
 }
 
+# Two hundred drives of a simulated tenant go to one repository on SeaweedFS by four processes under Dask, of which one is killed.
+part_dask() {
+  venv python backup-py/requirements-dev.txt
+  "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
+  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
+  venv servers backup-core/tests/servers/requirements.txt
+  BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant "$cache/servers/bin/python" .ci/servers.py --only seaweedfs \
+    "$cache/python/bin/python" .ci/dask_tenant.py
+}
+
 # Ten thousand rounds of opening, reading, stopping, awaiting, pickling and closing in one Python process: nothing stays behind.
 part_leaks() {
   venv python backup-py/requirements-dev.txt
@@ -97,5 +107,5 @@ part_tsan() {
 
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(orders seeds months tables fuzz kills leaks garage cinstall tsan)
+all=(orders seeds months tables fuzz kills leaks garage dask cinstall tsan)
 run_parts "$@"

@@ -28,6 +28,7 @@ mod graph;
 mod keys;
 mod locks;
 mod logging;
+mod notebook;
 mod pages;
 mod policy;
 mod progress;

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+
+import pytest
+from simulated_tenant import MISSING, PROGRAM, SimulatedTenant
 
 from conftest import describe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name: str, *arguments: object) -> str:
+def run(name: str, *arguments: object, **more: str) -> str:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-    environment = {"BACKUP_PASSPHRASE": "p"}
+    environment = {"BACKUP_PASSPHRASE": "p", **more}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -29,5 +36,56 @@ def test_the_folder_example_makes_a_round_trip(tree: Path, tmp_path: Path) -> No
     assert describe(out) == describe(tree)
 
 
+@pytest.mark.skipif(not PROGRAM and not os.environ.get("CI"), reason=MISSING)
+def test_the_tenant_example_backs_up_every_drive(tmp_path: Path) -> None:
+    assert PROGRAM, MISSING
+    users = [f"{name}@contoso.example" for name in ("ada", "ben", "cy")]
+    options = [word for user in users for word in ("--drive", user, "--documents", "5")]
+    with closing(SimulatedTenant("--http", *options)) as simulation:
+        application = simulation.ready["applications"][0]
+        environment = {
+            "BACKUP_TENANT": simulation.id,
+            "BACKUP_CLIENT_ID": application["id"],
+            "BACKUP_CLIENT_SECRET": application["secret"],
+            "BACKUP_GRAPH_URL": simulation.ready["graph"],
+            "BACKUP_LOGIN_URL": simulation.ready["login"],
+        }
+        first = run("tenant.py", tmp_path / "repository", **environment)
+        again = run("tenant.py", tmp_path / "repository", **environment)
+    for user in users:
+        assert f"{user}: complete, " in first
+    assert "3 drives, " in first
+    assert again.count(" 0 new or changed") == 3
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text())
+    names: dict[str, object] = {}
+    shown = ""
+    for cell in notebook["cells"]:
+        assert cell["source"]
+        if cell["cell_type"] != "code":
+            continue
+        # Nothing that somebody's run has left behind.
+        assert cell["outputs"] == []
+        shown += run_cell("".join(cell["source"]), names)
+    assert "complete" in shown
+    assert "2 snapshots" in shown
+    assert "VerifyReport" in shown
+
+
+def run_cell(code: str, names: dict[str, object]) -> str:
+    """Does what a notebook does with a cell: runs it, and shows its last expression as HTML."""
+    lines = ast.parse(code)
+    last = lines.body[-1]
+    if isinstance(last, ast.Expr):
+        exec(compile(ast.Module(lines.body[:-1], []), "cell", "exec"), names)  # noqa: S102 - it is our own
+        value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+        return str(value._repr_html_()) if hasattr(value, "_repr_html_") else ""
+    exec(compile(lines, "cell", "exec"), names)  # noqa: S102 - it is our own
+    return ""
+
+
 def test_every_example_has_a_test() -> None:
-    assert [path.name for path in EXAMPLES.glob("*.py")] == ["folder.py"]
+    names = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
+    assert names == ["folder.py", "notebook.ipynb", "tenant.py"]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
+from ._html import Shown
 from .exceptions import BackupError
 
 __all__ = [
@@ -29,7 +30,7 @@ OwnerKind = Literal["user", "group", "site"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class User:
+class User(Shown):
     """A user."""
 
     id: str
@@ -47,7 +48,7 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(Shown):
     """A group."""
 
     id: str
@@ -63,7 +64,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
+class Site(Shown):
     """A site or a subsite."""
 
     id: str
@@ -79,7 +80,7 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drive:
+class Drive(Shown):
     """A drive: a OneDrive or a document library."""
 
     id: str
@@ -93,7 +94,7 @@ class Drive:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(Shown):
     """What a search for drives came upon: a drive with its owner, somebody without a drive, or somebody whose drives are not known."""
 
     kind: OwnerKind

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ._html import Shown
 from .results import Collection, _time
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Protectable:
+class Protectable(Shown):
     """A collection that can be protected, as you describe it."""
 
     collection: Collection
@@ -40,7 +41,7 @@ class Protectable:
 
 
 @dataclass(frozen=True, slots=True)
-class LastBackup:
+class LastBackup(Shown):
     """When a collection was last backed up."""
 
     collection: str
@@ -53,7 +54,7 @@ class LastBackup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Due:
+class Due(Shown):
     """A collection that is due."""
 
     collection: Collection
@@ -68,7 +69,7 @@ class Due:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Shown):
     """What to do now, and when to ask again."""
 
     due: tuple[Due, ...]
@@ -83,7 +84,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protected:
+class Protected(Shown):
     """A collection that a rule protects."""
 
     collection: Collection
@@ -95,7 +96,7 @@ class Protected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Excluded:
+class Excluded(Shown):
     """A collection that a rule leaves out."""
 
     collection: Collection
@@ -109,7 +110,7 @@ class Excluded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unprotected:
+class Unprotected(Shown):
     """A collection that no rule matches."""
 
     collection: Collection
@@ -121,7 +122,7 @@ class Unprotected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Coverage:
+class Coverage(Shown):
     """What a policy protects of what there is. Every listed collection is in exactly one of the first three."""
 
     protected: tuple[Protected, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from ._html import Shown
 from .results import Finding, _time
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KeySlot:
+class KeySlot(Shown):
     """A key slot in a listing."""
 
     id: str
@@ -36,7 +37,7 @@ class KeySlot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
+class Probe(Shown):
     """What a store does, as it was seen. Whatever would put data at risk is no value here but an `UnsafeStoreError`."""
 
     contest: Literal["decided", "loser_fails"]
@@ -50,7 +51,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExtendReport:
+class ExtendReport(Shown):
     """What an extension of locks did."""
 
     locked_until_ns: int | None
@@ -68,7 +69,7 @@ class ExtendReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParityReport:
+class ParityReport(Shown):
     """What is protected now."""
 
     objects: int
@@ -86,7 +87,7 @@ class ParityReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Damage:
+class Damage(Shown):
     """An object that is not what it was."""
 
     object: str
@@ -102,7 +103,7 @@ class Damage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScrubReport:
+class ScrubReport(Shown):
     """What a scrub found and did."""
 
     sets: int
@@ -125,7 +126,7 @@ class ScrubReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MirrorReport:
+class MirrorReport(Shown):
     """What a mirror did."""
 
     head: str | None
@@ -145,7 +146,7 @@ class MirrorReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DrillFinding:
+class DrillFinding(Shown):
     """An item of which a drill has something to say."""
 
     snapshot: str
@@ -166,7 +167,7 @@ class DrillFinding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DrillReport:
+class DrillReport(Shown):
     """What a drill found, and what that says. As text, the statement in one line."""
 
     snapshots: tuple[str, ...]
@@ -219,7 +220,7 @@ class DrillReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SalvageReport:
+class SalvageReport(Shown):
     """What is left of a repository, and what is not."""
 
     log_entries: int

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Literal, Union, cast
 
+from ._html import Shown
 from .exceptions import BackupError
 
 __all__ = [
@@ -76,7 +77,7 @@ def _time_value(nanoseconds: int, text: str) -> datetime | str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class Progress(Shown):
     """Running totals of one operation. Totals, not steps: nothing is lost with an event that is not looked at."""
 
     phase: Phase
@@ -96,7 +97,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Collection:
+class Collection(Shown):
     """Which protected resource a snapshot is a state of."""
 
     id: str
@@ -106,7 +107,7 @@ class Collection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SnapshotSummary:
+class SnapshotSummary(Shown):
     """A snapshot in a listing."""
 
     id: str
@@ -132,7 +133,7 @@ class SnapshotSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SnapshotStats:
+class SnapshotStats(Shown):
     """Figures of the run that made a snapshot."""
 
     items: int
@@ -154,7 +155,7 @@ class SnapshotStats:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecordedProblem:
+class RecordedProblem(Shown):
     """An item that could not be read, as the snapshot remembers it."""
 
     place: str
@@ -180,7 +181,7 @@ class SnapshotInfo(SnapshotSummary):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class Problem(Shown):
     """Something that could not be backed up or restored; the run went on without it."""
 
     id: bytes | None
@@ -195,7 +196,7 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackupReport:
+class BackupReport(Shown):
     """What a backup did."""
 
     snapshot: str
@@ -224,7 +225,7 @@ class BackupReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RestoreReport:
+class RestoreReport(Shown):
     """What a restore did."""
 
     created: int
@@ -244,7 +245,7 @@ class RestoreReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(Shown):
     """One thing that is wrong with a repository."""
 
     place: str
@@ -257,7 +258,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VerifyReport:
+class VerifyReport(Shown):
     """What a check found."""
 
     snapshots: int
@@ -280,7 +281,7 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PruneReport:
+class PruneReport(Shown):
     """What a prune did, or would do. All figures are counts of objects, or bytes in the store."""
 
     snapshots: int
@@ -314,7 +315,7 @@ class PruneReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class Decision(Shown):
     """What becomes of a snapshot."""
 
     id: str
@@ -326,7 +327,7 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stream:
+class Stream(Shown):
     """A named stream of bytes of an item."""
 
     name: str
@@ -336,7 +337,7 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
+class Item(Shown):
     """One thing in a snapshot: a file, a folder, a mail."""
 
     id: bytes
@@ -379,7 +380,7 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class Difference(Shown):
     """One item that differs between two snapshots."""
 
     kind: Literal["added", "removed", "changed"]

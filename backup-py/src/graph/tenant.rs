@@ -131,7 +131,8 @@ impl Tenant {
                 }
             };
             let base = graph_url.as_deref().unwrap_or_else(|| cloud.graph());
-            let mut client = GraphClient::new(base, transport, tokens, timer)?.with_logger(runtime::logger()?);
+            let mut client =
+                GraphClient::new(base, transport, tokens, timer)?.with_logger(runtime::logger()?);
             if graph_url.is_some() {
                 // A proxy or a simulation stands for the cloud's own Graph.
                 client = client.with_scope(cloud.scope());
