@@ -1,5 +1,5 @@
 //! Sources and sinks. Local folders are the first; every other kind becomes a class of its own, one more arm in
-//! [`source`] or [`sink`], and the methods that take them stay as they are.
+//! [`source`] or [`sink`], and the methods that take them stay as they are. What is of no class of ours is one of `seams`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use crate::convert::{Patterns, patterns, refuse_pickle};
 use crate::door::guard;
 use crate::error::invalid;
+use crate::seams::{self, Caller};
 
 /// A local folder to back up.
 #[pyclass(frozen, module = "backup_py")]
@@ -85,16 +86,22 @@ impl FolderSink {
     }
 }
 
-/// The source that a method was given.
-pub(crate) fn source(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Source>> {
-    let folder = object.cast::<FolderSource>()?.get();
-    Ok(Turned { thing: Arc::clone(&folder.source), turn: folder.turn.clone(), name: "source" })
+/// The source that a method was given: one of ours, or any object that is one.
+pub(crate) fn source(object: &Bound<'_, PyAny>, caller: Caller) -> PyResult<Turned<dyn Source>> {
+    if let Ok(folder) = object.cast::<FolderSource>() {
+        let folder = folder.get();
+        return Ok(Turned { thing: Arc::clone(&folder.source), turn: folder.turn.clone(), name: "source" });
+    }
+    Ok(Turned { thing: seams::source(object, caller)?, turn: Turn::default(), name: "source" })
 }
 
-/// The sink that a method was given.
-pub(crate) fn sink(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Sink>> {
-    let folder = object.cast::<FolderSink>()?.get();
-    Ok(Turned { thing: Arc::clone(&folder.sink), turn: folder.turn.clone(), name: "sink" })
+/// The sink that a method was given: one of ours, or any object that is one.
+pub(crate) fn sink(object: &Bound<'_, PyAny>, caller: Caller) -> PyResult<Turned<dyn Sink>> {
+    if let Ok(folder) = object.cast::<FolderSink>() {
+        let folder = folder.get();
+        return Ok(Turned { thing: Arc::clone(&folder.sink), turn: folder.turn.clone(), name: "sink" });
+    }
+    Ok(Turned { thing: seams::sink(object, caller)?, turn: Turn::default(), name: "sink" })
 }
 
 /// How long to wait before a source or sink is said to be in use.

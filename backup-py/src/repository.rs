@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId, store};
+use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId, Store, store};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::browse::Browser;
 use crate::convert::{
-    Pairs, Patterns, address, conflict, credential, head, head_text, pairs, patterns, refuse_pickle,
-    retentions, snapshot_id, verify_level,
+    Pairs, Patterns, address, conflict, credential, head, head_text, is_address, pairs, patterns,
+    refuse_pickle, retentions, snapshot_id, verify_level,
 };
 use crate::door::{Job, Poison, promise, wait};
 use crate::error::{OrRaise, invalid};
@@ -19,6 +19,7 @@ use crate::folder;
 use crate::pages::Differences;
 use crate::progress::CancelToken;
 use crate::runs::{self, Backup, Prune, Restore};
+use crate::seams::{self, Caller};
 use crate::{results, runtime};
 
 /// An open repository.
@@ -238,7 +239,12 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let what = Backup {
+            source: folder::source(source, Caller::Thread)?,
+            labels: pairs(labels)?,
+            full,
+            checkpoint_bytes,
+        };
         let report = wait(py, runs::backup(py, &self.shared, what, cancel, on_progress)?)?;
         results::backup(py, &report)
     }
@@ -258,7 +264,12 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Backup { source: folder::source(source)?, labels: pairs(labels)?, full, checkpoint_bytes };
+        let what = Backup {
+            source: folder::source(source, Caller::EventLoop)?,
+            labels: pairs(labels)?,
+            full,
+            checkpoint_bytes,
+        };
         let job = runs::backup(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::backup(py, &report).map(Bound::unbind))
     }
@@ -283,7 +294,7 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let what = restore(py, snapshot, sink, Caller::Thread, only, exclude, conflict)?;
         let report = wait(py, runs::restore(py, &self.shared, what, cancel, on_progress)?)?;
         results::restore(py, &report)
     }
@@ -308,7 +319,7 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict)?;
+        let what = restore(py, snapshot, sink, Caller::EventLoop, only, exclude, conflict)?;
         let job = runs::restore(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::restore(py, &report).map(Bound::unbind))
     }
@@ -457,9 +468,34 @@ impl Repository {
 
 /// Where a repository is, and what opens it.
 struct Place {
-    url: String,
+    at: At,
     credential: Credential,
-    options: Pairs,
+}
+
+/// A store that a method was given, as an address or as an object that is one.
+enum At {
+    Url(String, Pairs),
+    Object(Arc<dyn Store>),
+}
+
+impl At {
+    fn new(url: &Bound<'_, PyAny>, options: Keyword<'_, '_>) -> PyResult<Self> {
+        let options = pairs(options)?;
+        if is_address(url)? {
+            return Ok(Self::Url(address(url)?, options));
+        }
+        if !options.is_empty() {
+            return Err(invalid("options are for stores with an address")).or_raise(url.py());
+        }
+        seams::store(url).map(Self::Object)
+    }
+
+    fn open(self) -> Result<Arc<dyn Store>> {
+        match self {
+            Self::Url(url, options) => store::from_url(&url, options),
+            Self::Object(store) => Ok(store),
+        }
+    }
 }
 
 impl Place {
@@ -470,15 +506,15 @@ impl Place {
         options: Keyword<'_, '_>,
     ) -> PyResult<Self> {
         let credential = credential(passphrase, raw_key)?.or_raise(url.py())?;
-        Ok(Self { url: address(url)?, credential, options: pairs(options)? })
+        Ok(Self { at: At::new(url, options)?, credential })
     }
 
     fn init(self, cost: KdfParams) -> Job<backup_core::Repository> {
-        let Self { url, credential, options } = self;
+        let Self { at, credential } = self;
         Job::new(&Poison::default(), move || async move {
             let mut engine = Options::default();
             engine.kdf = cost;
-            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            let (store, env) = (at.open()?, runtime::env()?);
             backup_core::Repository::init_with(store, &credential, env, engine).await
         })
     }
@@ -488,14 +524,14 @@ impl Place {
         known_head: Option<&str>,
         index_cache: Option<PathBuf>,
     ) -> Result<Job<backup_core::Repository>> {
-        let Self { url, credential, options } = self;
+        let Self { at, credential } = self;
         let mut engine = Options::default();
         engine.known_head = known_head.map(head).transpose()?;
         Ok(Job::new(&Poison::default(), move || async move {
             if let Some(place) = index_cache {
                 engine.index_cache = Some(Arc::new(DirectoryCache::open(place)?));
             }
-            let (store, env) = (store::from_url(&url, options)?, runtime::env()?);
+            let (store, env) = (at.open()?, runtime::env()?);
             backup_core::Repository::open_with(store, &credential, env, engine).await
         }))
     }
@@ -514,13 +550,14 @@ fn restore(
     py: Python<'_>,
     snapshot: &str,
     sink: &Bound<'_, PyAny>,
+    caller: Caller,
     only: Option<Patterns>,
     exclude: Option<Patterns>,
     policy: &str,
 ) -> PyResult<Restore> {
     Ok(Restore {
         snapshot: snapshot_id(snapshot).or_raise(py)?,
-        sink: folder::sink(sink)?,
+        sink: folder::sink(sink, caller)?,
         only: patterns(only),
         except: patterns(exclude),
         conflict: conflict(policy).or_raise(py)?,

@@ -7,10 +7,12 @@ Strings are text, sizes are bytes, ids of snapshots are 32 hexadecimal digits. W
 from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from io import BufferedReader
 from os import PathLike
 from types import TracebackType
 from typing import NoReturn, final
 
+from .protocols import Sink, Source, Store
 from .results import (
     BackupReport,
     Conflict,
@@ -66,7 +68,7 @@ class Repository:
 
     @staticmethod
     def init(
-        url: str | PathLike[str],
+        url: str | PathLike[str] | Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -94,7 +96,7 @@ class Repository:
 
     @staticmethod
     def init_async(
-        url: str | PathLike[str],
+        url: str | PathLike[str] | Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -107,7 +109,7 @@ class Repository:
 
     @staticmethod
     def open(
-        url: str | PathLike[str],
+        url: str | PathLike[str] | Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -128,7 +130,7 @@ class Repository:
 
     @staticmethod
     def open_async(
-        url: str | PathLike[str],
+        url: str | PathLike[str] | Store,
         *,
         passphrase: str | bytes | bytearray | None = None,
         raw_key: bytes | bytearray | None = None,
@@ -202,7 +204,7 @@ class Repository:
 
     def backup(
         self,
-        source: FolderSource,
+        source: FolderSource | Source,
         *,
         labels: Mapping[str, str] | None = None,
         full: bool = False,
@@ -228,7 +230,7 @@ class Repository:
 
     def backup_async(
         self,
-        source: FolderSource,
+        source: FolderSource | Source,
         *,
         labels: Mapping[str, str] | None = None,
         full: bool = False,
@@ -241,7 +243,7 @@ class Repository:
     def restore(
         self,
         snapshot: str,
-        sink: FolderSink,
+        sink: FolderSink | Sink,
         *,
         only: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
@@ -266,7 +268,7 @@ class Repository:
     def restore_async(
         self,
         snapshot: str,
-        sink: FolderSink,
+        sink: FolderSink | Sink,
         *,
         only: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
@@ -421,6 +423,20 @@ class Browser:
 
         Raises `NotFoundError` for an item or stream that is not there, `InvalidArgumentError` for a range outside the
         stream, `CorruptError` or `MissingError` for damage.
+        """
+
+    def open(
+        self, target: str | bytes | Item, *, stream: str = "content", buffer_size: int = 1048576
+    ) -> BufferedReader:
+        """Opens a stream as a file.
+
+        It seeks, and reads ahead `buffer_size` bytes. What takes a file object takes it: `zipfile`, `tarfile`, `csv` (through
+        `io.TextIOWrapper`), `pyarrow`. The file below it, without a buffer, is its `raw`, a `SnapshotFile`.
+
+            with browser.open("archive.zip") as file:
+                print(zipfile.ZipFile(file).namelist())
+
+        Raises `NotFoundError` for an item or stream that is not there. Reading raises what `read` does.
         """
 
     def __reduce__(self) -> NoReturn: ...
