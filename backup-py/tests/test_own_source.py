@@ -445,6 +445,37 @@ def test_without_concurrency_calls_come_one_at_a_time(repository: Repository) ->
     assert (done.stats.items, done.problems) == (601, ())
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_more_streams_are_open_than_the_source_can_stand(repository: Repository, count: int) -> None:
+    lock, open_now, most = threading.Lock(), [0], [0]
+
+    def pieces(number: int) -> Iterator[bytes]:
+        with lock:
+            open_now[0] += 1
+            most[0] = max(most[0], open_now[0])
+        try:
+            for _ in range(3):
+                yield bytes([number]) * 700_000
+            if number == 5:
+                raise ConnectionError
+        finally:
+            with lock:
+                open_now[0] -= 1
+
+    class Source(MemorySource):
+        concurrency = count
+
+        def open(self, item: Item, stream: str, /) -> Any:
+            return pieces(int(item.id))
+
+    done = repository.backup(Source({f"{number}": b"" for number in range(12)}))
+    assert [problem.place for problem in done.problems] == ["5"]
+    assert open_now == [0]
+    assert most[0] <= count
+    for number in (0, 11):
+        assert repository.browse(done.snapshot).read(f"{number}") == bytes([number]) * 2_100_000
+
+
 class AsyncSource:
     """A source whose methods are coroutines."""
 

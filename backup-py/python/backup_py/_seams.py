@@ -40,6 +40,7 @@ class _Window(Protocol):
     closed: bool
 
     def next(self) -> _Call | None: ...
+    def release(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -78,7 +79,7 @@ class _Loops:
     """Runs coroutines: on the caller's event loop, or on one of our own."""
 
     def __init__(self, window: _Window, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._window, self._loop = window, loop
+        self.window, self._loop = window, loop
         self._own: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
@@ -90,7 +91,7 @@ class _Loops:
             coroutine.close()
             raise
         while not concurrent.futures.wait([future], _TICK_SECONDS).done:
-            if self._window.closed:
+            if self.window.closed:
                 future.cancel()
                 break
         return future.result()
@@ -152,6 +153,7 @@ class _Batches:
     ) -> None:
         self._loops, self._weigh, self._convert = loops, weigh, convert
         self._close = getattr(values, "close", None) if close is None else close
+        self.is_stream = convert is not None
         self._error: BaseException | None = None
         self._values: Iterator[Any] | None = None
         self._later: AsyncIterator[Any] | None = None
@@ -239,7 +241,11 @@ class _Server:
         batches = self._running.get(number)
         if batches is None:
             return [], True
-        values, ended = batches.next()
+        try:
+            values, ended = batches.next()
+        except BaseException:
+            self.forget(number)
+            raise
         if ended:
             self.forget(number)
         return values, ended
@@ -247,7 +253,11 @@ class _Server:
     def forget(self, number: int) -> None:
         batches = self._running.pop(number, None)
         if batches is not None:
-            batches.close()
+            try:
+                batches.close()
+            finally:
+                if batches.is_stream:
+                    self._loops.window.release()
 
     def leave(self) -> None:
         """End what was not read to its end. Nobody is left who could be told of errors."""
@@ -264,6 +274,16 @@ class _Source(_Server):
         return self._iterate(self._target.changes(cursor), "changes")
 
     def open(self, item: object, stream: str) -> tuple[int | None, list[bytes], int | None]:
+        kept = False
+        try:
+            opened = self._open(item, stream)
+            kept = opened[2] is not None
+            return opened
+        finally:
+            if not kept:
+                self._loops.window.release()
+
+    def _open(self, item: object, stream: str) -> tuple[int | None, list[bytes], int | None]:
         content = self._done(self._target.open(item, stream))
         if isinstance(content, bytes):
             return len(content), [content], None

@@ -3,8 +3,9 @@
 Any object with the methods will do; there is nothing to inherit. The engine checks all it is given: what has no meaning
 ends as an exception, never in the repository.
 
-- The methods are called on threads that belong to the object, by one thread at a time. An object that can stand more has
-  an attribute `concurrency`, the number of its threads (at most 256).
+- The methods are called on threads that belong to the object, by one thread at a time, and a source's stream is read to its
+  end before the next is opened. An object that can stand more has an attribute `concurrency`, the number of its threads
+  and of such streams (at most 256). An object that serves several runs at once needs to stand calls of all of them.
 - An exception becomes the engine's: a `BackupError` keeps its kind, an `OSError` gets the one that fits, every other
   is an `ExtensionError`. The original is the `__cause__`.
 - Sources and sinks may have coroutines and asynchronous generators where methods and generators are asked for. They run

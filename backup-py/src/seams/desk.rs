@@ -40,6 +40,26 @@ struct Inner {
 struct State {
     calls: VecDeque<Box<dyn Waiting>>,
     closed: bool,
+    /// How many more streams may be open; none: it does not matter. The engine asks for more items than the object reads at
+    /// once, so that its threads find the next call when they come back: a trip between threads for each item would cost
+    /// several times as much as the call.
+    free: Option<usize>,
+}
+
+impl State {
+    /// The first call that can be made now and is still wanted.
+    fn take(&mut self) -> Option<Box<dyn Waiting>> {
+        self.calls.retain(|call| call.is_wanted());
+        let full = self.free == Some(0);
+        let first = self.calls.iter().position(|call| !(full && call.method() == "open"))?;
+        let call = self.calls.remove(first)?;
+        if call.method() == "open"
+            && let Some(free) = &mut self.free
+        {
+            *free -= 1;
+        }
+        Some(call)
+    }
 }
 
 impl Inner {
@@ -71,6 +91,13 @@ impl fmt::Debug for Desk {
 }
 
 impl Desk {
+    /// A desk at which no more than `open` streams are open at once.
+    pub(super) fn new(open: Option<usize>) -> Self {
+        let desk = Self::default();
+        desk.0.lock().free = open;
+        desk
+    }
+
     /// The other side, for Python's threads.
     pub(super) fn window(&self) -> Window {
         Window(Arc::clone(&self.0))
@@ -258,9 +285,8 @@ impl Window {
         let waiting = py.detach(|| {
             let mut state = self.0.lock();
             let waiting = loop {
-                match state.calls.pop_front() {
-                    Some(waiting) if waiting.is_wanted() => break Some(waiting),
-                    Some(_) => {}
+                match state.take() {
+                    Some(waiting) => break Some(waiting),
                     None if state.closed => break None,
                     None => {
                         state = self.0.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -278,6 +304,16 @@ impl Window {
     #[getter]
     fn closed(&self) -> bool {
         self.0.lock().closed
+    }
+
+    /// A stream is read to its end, or not wanted any more.
+    fn release(&self) {
+        let mut state = self.0.lock();
+        if let Some(free) = &mut state.free {
+            *free += 1;
+        }
+        drop(state);
+        self.0.ready.notify_one();
     }
 
     /// Nobody is left on this side.

@@ -24,6 +24,9 @@ use desk::Desk;
 
 /// Most threads that serve one object.
 const CONCURRENCY_MAX: usize = 256;
+/// Items that the engine has under way with an object, if that has fewer threads: their calls wait at the desk, and a thread
+/// that has made one finds the next.
+const UNDER_WAY: usize = 16;
 
 /// Who waits for the work that an object takes part in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ fn concurrency(object: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// A desk with the threads that serve it.
 fn staffed(object: &Bound<'_, PyAny>, role: &str, caller: Caller, threads: usize) -> PyResult<Desk> {
     let py = object.py();
-    let desk = Desk::default();
+    let desk = Desk::new((role == "source").then_some(threads));
     let start = py.import(intern!(py, "backup_py._seams"))?.getattr(intern!(py, "_start"))?;
     start.call1((desk.window(), object, role, caller == Caller::EventLoop, threads))?;
     Ok(desk)

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use super::contents::{Reader, serve};
 use super::desk::Desk;
-use super::{Caller, concurrency, staffed, values};
+use super::{Caller, UNDER_WAY, concurrency, staffed, values};
 use crate::results;
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Sink for ObjectSink {
     }
 
     fn concurrency(&self) -> usize {
-        self.concurrency
+        self.concurrency.max(UNDER_WAY)
     }
 
     async fn close(&self, item: &Item, placed: &Placed) -> Result<()> {

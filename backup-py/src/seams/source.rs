@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::desk::{Desk, Running};
-use super::{Caller, concurrency, staffed, values};
+use super::{Caller, UNDER_WAY, concurrency, staffed, values};
 use crate::convert::pairs;
 use crate::results;
 
@@ -119,7 +119,7 @@ impl Source for ObjectSource {
     }
 
     fn concurrency(&self) -> usize {
-        self.concurrency
+        self.concurrency.max(UNDER_WAY)
     }
 }
 
