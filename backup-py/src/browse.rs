@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backup_core::{ErrorKind, Item, ItemId, Result, Stream};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -13,6 +14,9 @@ use crate::door::{Job, wait};
 use crate::pages::Listing;
 use crate::repository::Shared;
 use crate::results;
+
+/// What a file reads ahead, unless told otherwise.
+const FILE_BUFFER_BYTES: usize = 1 << 20;
 
 /// A read-only view of one snapshot.
 #[pyclass(frozen, module = "backup_py")]
@@ -66,6 +70,33 @@ impl Browser {
         let pieces =
             self.wait(py, move || async move { read(&browser, target, &stream, offset, length).await })?;
         join(py, &pieces)
+    }
+
+    /// Opens a stream as a file.
+    #[pyo3(signature = (target, *, stream = Stream::CONTENT.to_owned(), buffer_size = FILE_BUFFER_BYTES),
+           text_signature = "($self, target, *, stream='content', buffer_size=1048576)")]
+    fn open<'py>(
+        this: &Bound<'py, Self>,
+        target: Target,
+        stream: String,
+        buffer_size: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, browser, name) = (this.py(), this.get().browser.clone(), stream.clone());
+        let (id, shown, size) = this.get().wait(py, move || async move {
+            let shown = match &target {
+                Target::Path(path) => Some(path.clone()),
+                Target::Id(_) => None,
+            };
+            let id = resolve(&browser, target).await?;
+            let size = size(&browser, &id, &name).await?;
+            let shown = match shown {
+                Some(path) => path,
+                None => browser.item(&id).await?.name.to_string(),
+            };
+            Ok((id, shown, size))
+        })?;
+        let open = py.import(intern!(py, "backup_py.files"))?.getattr(intern!(py, "_open"))?;
+        open.call1((this, PyBytes::new(py, id.as_bytes()), stream, size, shown, buffer_size))
     }
 
     fn __repr__(&self) -> String {

@@ -55,6 +55,11 @@ pub(crate) fn pairs(mapping: Option<&Bound<'_, PyAny>>) -> PyResult<Pairs> {
     mapping.cast::<PyMapping>()?.items()?.iter().map(|entry| entry.extract()).collect()
 }
 
+/// Whether this is an address, and not a store.
+pub(crate) fn is_address(url: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(url.is_instance_of::<PyString>() || url.hasattr(intern!(url.py(), "__fspath__"))?)
+}
+
 /// An address: text, or a path.
 pub(crate) fn address(url: &Bound<'_, PyAny>) -> PyResult<String> {
     let py = url.py();

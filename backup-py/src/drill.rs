@@ -13,6 +13,7 @@ use crate::progress::CancelToken;
 use crate::reports;
 use crate::repository::{Callback, Keyword, Repository, Shared};
 use crate::runs::{token, watch};
+use crate::seams::Caller;
 
 #[pymethods]
 impl Repository {
@@ -39,7 +40,8 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Drill::new(py, snapshots, (items, confidence, share, seed), against, sink)?;
+        let what =
+            Drill::new(py, snapshots, (items, confidence, share, seed), against, sink, Caller::Thread)?;
         reports::drill(py, &wait(py, drill(py, self.shared(), what, cancel, on_progress)?)?)
     }
 
@@ -66,7 +68,8 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = Drill::new(py, snapshots, (items, confidence, share, seed), against, sink)?;
+        let what =
+            Drill::new(py, snapshots, (items, confidence, share, seed), against, sink, Caller::EventLoop)?;
         let job = drill(py, self.shared(), what, cancel, on_progress)?;
         promise(py, job, |py, report| reports::drill(py, &report).map(Bound::unbind))
     }
@@ -90,12 +93,16 @@ impl Drill {
         (items, confidence, share, seed): (Option<u64>, f64, f64, Option<u64>),
         against: Keyword<'_, '_>,
         sink: Keyword<'_, '_>,
+        caller: Caller,
     ) -> PyResult<Self> {
         let snapshots = snapshots.map(|ids| snapshot_ids(&ids)).transpose().or_raise(py)?;
         let sources = against.map(|sources| sources.try_iter()).transpose()?;
-        let against =
-            sources.into_iter().flatten().map(|each| folder::source(&each?)).collect::<PyResult<_>>()?;
-        let sink = sink.map(folder::sink).transpose()?;
+        let against = sources
+            .into_iter()
+            .flatten()
+            .map(|each| folder::source(&each?, caller))
+            .collect::<PyResult<_>>()?;
+        let sink = sink.map(|sink| folder::sink(sink, caller)).transpose()?;
         Ok(Self { snapshots, items, confidence, share, seed, against, sink })
     }
 }

@@ -1,5 +1,5 @@
 //! Sources and sinks. Local folders are the first; every other kind becomes a class of its own, one more arm in
-//! [`source`] or [`sink`], and the methods that take them stay as they are.
+//! [`source`] or [`sink`], and the methods that take them stay as they are. What is of no class of ours is one of `seams`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use crate::copies::SnapshotSource;
 use crate::door::guard;
 use crate::error::invalid;
 use crate::graph::{DriveSink, DriveSource};
+use crate::seams::{self, Caller};
 
 /// A local folder to back up.
 #[pyclass(frozen, module = "backup_py")]
@@ -121,25 +122,31 @@ fn whole(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// The source that a method was given.
-pub(crate) fn source(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Source>> {
+/// The source that a method was given: one of ours, or any object that is one.
+pub(crate) fn source(object: &Bound<'_, PyAny>, caller: Caller) -> PyResult<Turned<dyn Source>> {
     if let Ok(snapshot) = object.cast::<SnapshotSource>() {
         return snapshot.get().turned(object.py());
     }
     if let Ok(drive) = object.cast::<DriveSource>() {
         return Ok(drive.get().turned());
     }
-    let folder = object.cast::<FolderSource>()?.get();
-    Ok(Turned::source(&folder.source, &folder.turn))
+    if let Ok(folder) = object.cast::<FolderSource>() {
+        let folder = folder.get();
+        return Ok(Turned::source(&folder.source, &folder.turn));
+    }
+    Ok(Turned::source(&seams::source(object, caller)?, &Turn::default()))
 }
 
-/// The sink that a method was given.
-pub(crate) fn sink(object: &Bound<'_, PyAny>) -> PyResult<Turned<dyn Sink>> {
+/// The sink that a method was given: one of ours, or any object that is one.
+pub(crate) fn sink(object: &Bound<'_, PyAny>, caller: Caller) -> PyResult<Turned<dyn Sink>> {
     if let Ok(drive) = object.cast::<DriveSink>() {
         return Ok(drive.get().turned());
     }
-    let folder = object.cast::<FolderSink>()?.get();
-    Ok(Turned::sink(&folder.sink, &folder.turn))
+    if let Ok(folder) = object.cast::<FolderSink>() {
+        let folder = folder.get();
+        return Ok(Turned::sink(&folder.sink, &folder.turn));
+    }
+    Ok(Turned::sink(&seams::sink(object, caller)?, &Turn::default()))
 }
 
 /// How long to wait before a source or sink is said to be in use.

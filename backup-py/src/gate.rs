@@ -36,6 +36,13 @@ pub(crate) fn enter_or_stay<R>(work: impl FnOnce(Python<'_>) -> R) -> R {
     }
 }
 
+/// Keeps a thread of Python's own, which has waited outside, from going back into an interpreter that is ending.
+pub(crate) fn stay_outside_at_the_end() {
+    while is_closed() {
+        std::thread::park();
+    }
+}
+
 /// Has the interpreter close the gate when it ends.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     let close = wrap_pyfunction!(close, py)?;

@@ -5,8 +5,9 @@
 //!
 //! - Whatever may take time is a `door::Job`, run by `door::wait` or `door::promise`. No other place blocks, starts a
 //!   thread, catches panics or looks for signals; what comes from other threads passes `gate`.
-//! - The engine's threads hold no Python object while they work: callbacks run on the caller's thread, or on the event
-//!   loop's; tokens are given on threads of Python's own (`graph::token`).
+//! - The engine's threads use no Python object: progress callbacks run on the caller's thread, or on the event loop's;
+//!   sources, sinks and stores that are Python objects are served by threads of Python's own, see `seams`; so are tokens (`graph::token`). All that may
+//!   pass through the engine's threads is `bytes` whose content they read, and exceptions that they carry.
 //! - All classes are frozen and their methods may be called from any thread at any time, with or without a global lock.
 //! - Results and exceptions are Python classes (`python/backup_py/`); `convert` and `error` make them by name.
 //! - Documentation for users is in `_backup.pyi`; the doc comments of exported methods repeat its first lines, and a
@@ -38,6 +39,7 @@ mod repository;
 mod results;
 mod runs;
 mod runtime;
+mod seams;
 mod store;
 
 use pyo3::prelude::pymodule;

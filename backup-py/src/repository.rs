@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, SnapshotId};
+use backup_core::{Credential, DirectoryCache, KdfParams, Options, Result, Sink, SnapshotId};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -15,10 +15,11 @@ use crate::convert::{
 };
 use crate::door::{Job, Poison, promise, wait};
 use crate::error::{OrRaise, invalid};
-use crate::folder;
+use crate::folder::{self, Turned};
 use crate::pages::Differences;
 use crate::progress::CancelToken;
 use crate::runs::{self, Backup, Prune, Restore};
+use crate::seams::Caller;
 use crate::{reports, results, runtime, store};
 
 /// An open repository.
@@ -262,7 +263,7 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (source, labels) = (folder::source(source)?, pairs(labels)?);
+        let (source, labels) = (folder::source(source, Caller::Thread)?, pairs(labels)?);
         let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
         let report = wait(py, runs::backup(py, &self.shared, what, cancel, on_progress)?)?;
         results::backup(py, &report)
@@ -285,7 +286,7 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (source, labels) = (folder::source(source)?, pairs(labels)?);
+        let (source, labels) = (folder::source(source, Caller::EventLoop)?, pairs(labels)?);
         let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
         let job = runs::backup(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::backup(py, &report).map(Bound::unbind))
@@ -313,7 +314,7 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict, undo)?;
+        let what = restore(py, snapshot, folder::sink(sink, Caller::Thread)?, only, exclude, conflict, undo)?;
         let report = wait(py, runs::restore(py, &self.shared, what, cancel, on_progress)?)?;
         results::restore(py, &report)
     }
@@ -340,7 +341,8 @@ impl Repository {
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let what = restore(py, snapshot, sink, only, exclude, conflict, undo)?;
+        let what =
+            restore(py, snapshot, folder::sink(sink, Caller::EventLoop)?, only, exclude, conflict, undo)?;
         let job = runs::restore(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::restore(py, &report).map(Bound::unbind))
     }
@@ -551,7 +553,7 @@ impl Place {
 fn restore(
     py: Python<'_>,
     snapshot: &str,
-    sink: &Bound<'_, PyAny>,
+    sink: Turned<dyn Sink>,
     only: Option<Patterns>,
     exclude: Option<Patterns>,
     policy: &str,
@@ -559,7 +561,7 @@ fn restore(
 ) -> PyResult<Restore> {
     Ok(Restore {
         snapshot: snapshot_id(snapshot).or_raise(py)?,
-        sink: folder::sink(sink)?,
+        sink,
         only: patterns(only),
         except: patterns(exclude),
         conflict: conflict(policy).or_raise(py)?,

@@ -7,6 +7,7 @@ Strings are text, sizes are bytes, ids of snapshots are 32 hexadecimal digits. W
 from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from io import BufferedReader
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ from .reports import (
     SalvageReport,
     ScrubReport,
 )
+from .protocols import Sink, Source, Store
 from .results import (
     BackupReport,
     Conflict,
@@ -77,10 +79,10 @@ __all__ = [
 __version__: str
 
 # What can be backed up, and where it can be restored to.
-_Source: TypeAlias = FolderSource | DriveSource | SnapshotSource
-_Sink: TypeAlias = FolderSink | DriveSink
+_Source: TypeAlias = FolderSource | DriveSource | SnapshotSource | Source
+_Sink: TypeAlias = FolderSink | DriveSink | Sink
 # What names a store.
-_Store: TypeAlias = str | PathLike[str]
+_Store: TypeAlias = str | PathLike[str] | Store
 
 def _panic_for_tests() -> None:
     """Panics on a run's thread, to prove what becomes of it."""
@@ -854,6 +856,19 @@ class Browser:
         length: int | None = None,
     ) -> Future[bytes]:
         """Does what `read` does, for `await`."""
+    def open(
+        self, target: str | bytes | Item, *, stream: str = "content", buffer_size: int = 1048576
+    ) -> BufferedReader:
+        """Opens a stream as a file.
+
+        It seeks, and reads ahead `buffer_size` bytes. What takes a file object takes it: `zipfile`, `tarfile`, `csv` (through
+        `io.TextIOWrapper`), `pyarrow`. The file below it, without a buffer, is its `raw`, a `SnapshotFile`.
+
+            with browser.open("archive.zip") as file:
+                print(zipfile.ZipFile(file).namelist())
+
+        Raises `NotFoundError` for an item or stream that is not there. Reading raises what `read` does.
+        """
 
     def __reduce__(self) -> NoReturn: ...
 

@@ -293,14 +293,14 @@ def _of(
     retryable: bool,
     retry_after: float | None,
     item: str | None,
-    causes: list[tuple[int | None, str]],
+    causes: list[tuple[int | None, str, BaseException | None]],
 ) -> BackupError:
     """Make the exception of an engine's error; the extension module calls it. Causes come outermost first."""
     kind = _BY_CODE.get(code, BackupError)
     error = kind(message, code=code, hint=hint, retryable=retryable, retry_after=retry_after, item=item)
     below: BaseException = error
-    for number, text in causes:
-        below.__cause__ = Exception(text) if number is None else OSError(number, text)
+    for number, text, original in causes:
+        below.__cause__ = original or (Exception(text) if number is None else OSError(number, text))
         below = below.__cause__
     return error
 

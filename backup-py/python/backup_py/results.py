@@ -332,8 +332,10 @@ class Stream(Shown):
 
     name: str
     """`content` for a file's bytes; others by source."""
-    size: int | None
-    """Length in bytes."""
+    size: int | None = None
+    """Length in bytes. In an item of a source: as announced, None if unknown."""
+    immutable: bool = False
+    """In an item of a source: bytes under this name never change and are read once, even if the item's tag changes. Not stored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -342,25 +344,25 @@ class Item(Shown):
 
     id: bytes
     """Identity within the collection. For a folder's items: the path below the folder."""
-    parent: bytes | None
+    parent: bytes | None = None
     """Id of the containing item; none for the top."""
     name: str
     """Name within the parent. What is not UTF-8 is escaped as `os.fsdecode` does it."""
-    kind: str
+    kind: str = "file"
     """`folder`, `file`, `symlink`, `message` and so on; a number without a name is `kind-…`."""
-    created_ns: int | None
+    created_ns: int | None = None
     """When it was created, in nanoseconds since 1970, where known."""
-    modified_ns: int | None
+    modified_ns: int | None = None
     """When its content last changed, in nanoseconds since 1970, where known."""
-    tag: bytes
+    tag: bytes = b""
     """The source's version mark of the streams."""
-    hard_link: bytes | None
+    hard_link: bytes | None = None
     """For a further hard link to a file: id of the item that holds the content."""
-    attributes: Mapping[str, Value] = field(hash=False)
+    attributes: Mapping[str, Value] = field(default_factory=dict, hash=False)
     """Technical attributes: mode, owner, link target."""
-    details: Mapping[str, Value] = field(hash=False)
+    details: Mapping[str, Value] = field(default_factory=dict, hash=False)
     """Attributes that a person would read: subject, addresses."""
-    streams: tuple[Stream, ...]
+    streams: tuple[Stream, ...] = ()
     """The streams, in the order in which they are restored."""
 
     @property
