@@ -32,6 +32,18 @@ pub(crate) unsafe trait Crossing: Copy {
     const SIZE_MIN: usize;
 }
 
+/// A struct that the caller fills and a call reads.
+///
+/// # Safety
+/// The type is `repr(C)`, its first field is `struct_size: u32`, all bytes being zero is a value of it, and `SIZE_MIN` is the size that
+/// it had when it was first released.
+pub(crate) unsafe trait Incoming: Copy {
+    const SIZE_MIN: usize;
+}
+
+/// No struct that crosses is longer: a size beyond it is memory that nobody has set.
+const STRUCT_SIZE_MAX: usize = 4_096;
+
 /// Runs the work of a call that can fail. NULL is success.
 pub(crate) fn boundary<'a>(work: impl FnOnce(&Door<'a>) -> Result<()>) -> *mut backup_error {
     let door = Door { touched: RefCell::new(Vec::new()) };
@@ -174,6 +186,100 @@ impl<'a> Door<'a> {
         Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
     }
 
+    /// Reads a struct that the caller has filled. What an older caller does not know is zero; what a newer one knows besides must be.
+    ///
+    /// # Safety
+    /// `place` is NULL or points to a readable `u32` that says how many bytes from there on may be read.
+    pub(crate) unsafe fn take<T: Incoming>(&self, place: *const T, name: &str) -> Result<T> {
+        Self::check(place, name)?;
+        // SAFETY: checked above and promised by the caller; the struct may be shorter than `T`, so only its first field is read.
+        let size = unsafe { place.cast::<u32>().read() };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if !(T::SIZE_MIN..=STRUCT_SIZE_MAX).contains(&size) {
+            return Err(refuse(name, "has a struct_size that it cannot have; set it to sizeof the struct"));
+        }
+        let known = size.min(size_of::<T>());
+        let mut value = std::mem::MaybeUninit::<T>::zeroed();
+        // SAFETY: the caller promised `size` readable bytes; the value has room for those that it knows, and zero is good for the rest.
+        let (value, rest) = unsafe {
+            std::ptr::copy_nonoverlapping(place.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), known);
+            (value.assume_init(), std::slice::from_raw_parts(place.cast::<u8>().add(known), size - known))
+        };
+        if rest.iter().any(|byte| *byte != 0) {
+            let message = format!(
+                "argument `{name}` asks for something that this version of the library does not have"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(value)
+    }
+
+    /// Several texts.
+    ///
+    /// # Safety
+    /// `texts` is NULL or points to `count` pointers, each as for [`text`](Self::text).
+    pub(crate) unsafe fn texts(
+        &self,
+        texts: *const *const c_char,
+        count: usize,
+        name: &str,
+    ) -> Result<Vec<&'a str>> {
+        // SAFETY: the same promise.
+        let pointers = unsafe { self.array(texts, count, name) }?;
+        // SAFETY: the same promise.
+        pointers.iter().map(|text| unsafe { self.text(*text, name) }).collect()
+    }
+
+    /// Several handles.
+    ///
+    /// # Safety
+    /// `handles` is NULL or points to `count` pointers, each as for [`handle`](Self::handle).
+    pub(crate) unsafe fn handles<T: Handle>(
+        &self,
+        handles: *const *const T,
+        count: usize,
+        name: &str,
+    ) -> Result<Vec<&'a T>> {
+        // SAFETY: the same promise.
+        let pointers = unsafe { self.array(handles, count, name) }?;
+        // SAFETY: the same promise.
+        pointers.iter().map(|handle| unsafe { self.handle(*handle, name) }).collect()
+    }
+
+    /// # Safety
+    /// `first` is NULL or points to `count` pointers that live for `'a`.
+    unsafe fn array<T>(&self, first: *const *const T, count: usize, name: &str) -> Result<&'a [*const T]> {
+        if count == 0 {
+            return Ok(&[]);
+        }
+        Self::check(first, name)?;
+        if count.checked_mul(size_of::<usize>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+            return Err(refuse(name, "is longer than memory"));
+        }
+        // SAFETY: checked above and promised by the caller.
+        Ok(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
+    /// Where bytes go. With a length of 0 the pointer is not looked at.
+    ///
+    /// # Safety
+    /// `place` is NULL or points to `len` bytes that may be written to until the call ends.
+    pub(crate) unsafe fn buffer(&self, place: *mut u8, len: usize, name: &str) -> Result<Buffer> {
+        if len > 0 {
+            Self::check(place, name)?;
+        }
+        Ok(Buffer { place, len, written: 0 })
+    }
+
+    /// Where a number goes.
+    ///
+    /// # Safety
+    /// `place` is NULL or may be written to until the call ends.
+    pub(crate) unsafe fn number<T>(&self, place: *mut T, name: &str) -> Result<Number<T>> {
+        Self::check(place, name)?;
+        Ok(Number(place))
+    }
+
     /// Where a new handle goes.
     ///
     /// # Safety
@@ -240,6 +346,51 @@ impl<T> Output<T> {
     pub(crate) fn give(self, value: T) {
         // SAFETY: `Door::output` was promised that the place may be written to.
         unsafe { self.0.write(Box::into_raw(Box::new(value))) }
+    }
+}
+
+impl<T> Output<T> {
+    /// Hands over nothing: there is no more of what was asked for.
+    pub(crate) fn give_none(self) {
+        // SAFETY: `Door::output` was promised that the place may be written to.
+        unsafe { self.0.write(std::ptr::null_mut()) }
+    }
+}
+
+/// A place for a number.
+pub(crate) struct Number<T>(*mut T);
+
+impl<T> Number<T> {
+    pub(crate) fn write(self, value: T) {
+        // SAFETY: `Door::number` was promised that the place may be written to.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// A place for bytes.
+pub(crate) struct Buffer {
+    place: *mut u8,
+    len: usize,
+    written: usize,
+}
+
+impl Buffer {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Writes as much as there is room for, behind what was written before.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let count = bytes.len().min(self.len - self.written);
+        if count > 0 {
+            // SAFETY: `Door::buffer` was promised `len` writable bytes, and no more than that are ever written.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place.add(self.written), count) }
+            self.written += count;
+        }
     }
 }
 

@@ -62,12 +62,31 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
     let mut lines: Vec<String> = vec![format!("abi {}", backup::BACKUP_ABI_VERSION)];
     lines.extend(symbols.into_iter().map(|name| format!("symbol {name}")));
     lines.extend(sizes![
+        backup_attribute,
+        backup_bytes,
+        backup_damage,
+        backup_decision,
+        backup_drill_result,
+        backup_extend_result,
         backup_head,
+        backup_item,
+        backup_key,
+        backup_label,
+        backup_mirror_result,
+        backup_parity_result,
+        backup_probe,
         backup_problem,
         backup_progress,
+        backup_protection,
+        backup_prune_result,
         backup_restore_result,
         backup_result,
+        backup_salvage_result,
+        backup_scrub_result,
         backup_snapshot,
+        backup_stats,
+        backup_stream,
+        backup_time,
         backup_verify_result
     ]);
     lines.extend(numbers);
