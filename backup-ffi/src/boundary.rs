@@ -462,6 +462,10 @@ mod tests {
         let use_it = |thing: &Thing| boundary(|door| unsafe { door.handle(thing, "thing") }.map(drop));
         assert_eq!(code(use_it(&thing)).0, 99);
         assert!(use_it(&other).is_null());
+        // SAFETY: the references are valid pointers.
+        let use_optional =
+            |thing: &Thing| boundary(|door| unsafe { door.optional(thing, "thing") }.map(drop));
+        assert_eq!(code(use_optional(&thing)).0, 99);
     }
 
     #[test]
@@ -495,5 +499,96 @@ mod tests {
         // SAFETY: NULL is allowed.
         let null = boundary(|door| unsafe { door.bytes(std::ptr::null(), 1, "bytes") }.map(drop));
         assert_eq!(code(null), (1, "argument `bytes` is NULL".to_owned()));
+    }
+
+    #[test]
+    fn arrays_are_refused_for_what_is_wrong_in_them() {
+        let (thing, other) = (Thing(Poison::default()), Thing(Poison::default()));
+        other.0.0.store(true, Ordering::Relaxed);
+        let texts = |texts: &[*const c_char]| {
+            // SAFETY: the slice has as many pointers as it says, each NULL or NUL-terminated.
+            boundary(|door| unsafe { door.texts(texts.as_ptr(), texts.len(), "texts") }.map(drop))
+        };
+        let things = |things: &[*const Thing]| {
+            // SAFETY: the slice has as many pointers as it says, each NULL or a live handle.
+            boundary(|door| unsafe { door.handles(things.as_ptr(), things.len(), "things") }.map(drop))
+        };
+        assert!(texts(&[c"a".as_ptr(), c"".as_ptr()]).is_null() && texts(&[]).is_null());
+        assert_eq!(
+            code(texts(&[c"a".as_ptr(), std::ptr::null()])),
+            (1, "argument `texts` is NULL".to_owned())
+        );
+        assert_eq!(code(texts(&[c"\xff".as_ptr()])).0, 1);
+        assert!(things(&[&raw const thing]).is_null());
+        assert_eq!(code(things(&[&raw const thing, std::ptr::null()])).0, 1);
+        assert_eq!(code(things(&[&raw const thing, &raw const other])).0, 99);
+        for count in [1, usize::MAX / 8, usize::MAX] {
+            // SAFETY: NULL is allowed, and what is longer than memory is not read.
+            let error = boundary(|door| unsafe { door.texts(std::ptr::null(), count, "texts") }.map(drop));
+            assert_eq!(code(error).0, 1);
+        }
+        let one = [c"a".as_ptr()];
+        // SAFETY: a count that no memory has is refused before anything is read.
+        let error = boundary(|door| unsafe { door.texts(one.as_ptr(), usize::MAX / 8, "texts") }.map(drop));
+        assert_eq!(code(error).0, 1);
+    }
+
+    #[test]
+    fn a_buffer_takes_what_it_has_room_for() {
+        let mut bytes = [0u8; 6];
+        let done = boundary(|door| {
+            // SAFETY: five of the six bytes may be written to.
+            let mut buffer = unsafe { door.buffer(bytes.as_mut_ptr(), 5, "buffer") }?;
+            buffer.write(b"abc");
+            buffer.write(b"");
+            buffer.write(b"defg");
+            buffer.write(b"h");
+            assert_eq!((buffer.len(), buffer.written()), (5, 5));
+            Ok(())
+        });
+        assert!(done.is_null());
+        assert_eq!(&bytes, b"abcde\0");
+        // SAFETY: NULL is allowed.
+        assert!(boundary(|door| unsafe { door.buffer(std::ptr::null_mut(), 0, "b") }.map(drop)).is_null());
+        // SAFETY: NULL is allowed.
+        let null = boundary(|door| unsafe { door.buffer(std::ptr::null_mut(), 1, "b") }.map(drop));
+        assert_eq!(code(null).0, 1);
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Given {
+        struct_size: u32,
+        first: u32,
+        second: u64,
+    }
+
+    // SAFETY: as the trait asks; `second` stands for a field of a later version.
+    unsafe impl Incoming for Given {
+        const SIZE_MIN: usize = 8;
+    }
+
+    #[test]
+    fn structs_of_older_callers_are_read_as_far_as_they_go_and_newer_ones_must_not_ask_for_more() {
+        #[repr(C)]
+        struct Newer(Given, u64);
+        // SAFETY: the pointer is valid for what `struct_size` says.
+        let take = |place: *const Given| boundary(|door| unsafe { door.take(place, "given") }.map(drop));
+        let given = Given { struct_size: 8, first: 1, second: 77 };
+        let read = boundary(|door| {
+            // SAFETY: the pointer is valid.
+            let read = unsafe { door.take(&raw const given, "given") }?;
+            assert_eq!((read.first, read.second), (1, 0));
+            Ok(())
+        });
+        assert!(read.is_null());
+        let newer = |extra| Newer(Given { struct_size: 24, first: 1, second: 2 }, extra);
+        let (same, more) = (newer(0), newer(1));
+        assert!(take((&raw const same).cast()).is_null());
+        assert_eq!(code(take((&raw const more).cast())).0, 2);
+        for size in [0, 7, 5_000, u32::MAX] {
+            let wrong = Given { struct_size: size, ..given };
+            assert_eq!(code(take(&raw const wrong)).0, 1);
+        }
     }
 }

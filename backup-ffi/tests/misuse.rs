@@ -3,6 +3,8 @@
 //! The test writes a C program that calls each function with nothing but NULL and 0, with pointers that are not aligned, and with
 //! good arguments of which one is bad: NULL, not aligned, a struct whose size is too small. What can fail has to return
 //! an error that frees well, what cannot has to return its fallback, and no output may be written. Under valgrind too, if there is one.
+//!
+//! Handles that a fault has touched cannot be made in C: for these the source is looked at.
 
 #![allow(
     clippy::unwrap_used,
@@ -407,4 +409,59 @@ fn every_function_refuses_what_it_cannot_use() {
     } else {
         println!("skipped: there is no valgrind");
     }
+}
+
+/// All text of Rust below a folder, file by file, without tests.
+fn sources(folder: &Path, all: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            all.push(text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned());
+        }
+    }
+}
+
+/// A handle that a fault of the library has touched is refused by `Door`, which is tested where it is. What is left to see is that every
+/// function that can fail asks the door for every handle that it is given, by the name that the caller knows.
+#[test]
+fn every_function_asks_the_door_for_its_handles() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let handles: Vec<&str> = files
+        .iter()
+        .flat_map(|file| file.split("impl Handle for ").skip(1))
+        .map(|rest| rest.split_whitespace().next().expect("an implementation names its type"))
+        .collect();
+    assert!(handles.len() > 15, "handles: {handles:?}");
+    let mut seen = 0;
+    for file in &files {
+        for function in file.split("pub unsafe extern \"C\" fn ").skip(1) {
+            let (name, rest) = function.split_once('(').unwrap();
+            let (arguments, body) = rest.split_once('{').unwrap();
+            if !arguments.contains("-> *mut backup_error") || !body.trim_start().starts_with("boundary(") {
+                continue;
+            }
+            let arguments = arguments.split_once(')').unwrap().0;
+            for argument in arguments.split(',') {
+                let Some((argument, kind)) = argument.split_once(':') else { continue };
+                let kind = kind.trim();
+                let pointed = kind.strip_prefix("*const ").or_else(|| kind.strip_prefix("*mut "));
+                if !pointed.is_some_and(|pointed| handles.contains(&pointed)) {
+                    continue;
+                }
+                let argument = argument.trim();
+                let asked =
+                    ["handle", "optional"].map(|how| format!("door.{how}({argument}, \"{argument}\")"));
+                assert!(
+                    asked.iter().any(|asked| file.contains(asked)),
+                    "{name} does not ask the door for `{argument}`"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 80, "only {seen} handles were found: the test looks in the wrong place");
 }
