@@ -4,7 +4,7 @@
 //! and every handle that the call had touched is poisoned, because what it holds may be half changed.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -268,7 +268,7 @@ impl<'a> Door<'a> {
         if len > 0 {
             Self::check(place, name)?;
         }
-        Ok(Buffer { place, len, written: 0 })
+        Ok(Buffer { place, len, written: Cell::new(0) })
     }
 
     /// Where a number goes.
@@ -371,7 +371,7 @@ impl<T> Number<T> {
 pub(crate) struct Buffer {
     place: *mut u8,
     len: usize,
-    written: usize,
+    written: Cell<usize>,
 }
 
 impl Buffer {
@@ -379,17 +379,18 @@ impl Buffer {
         self.len
     }
 
-    pub(crate) const fn written(&self) -> usize {
-        self.written
+    pub(crate) fn written(&self) -> usize {
+        self.written.get()
     }
 
     /// Writes as much as there is room for, behind what was written before.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        let count = bytes.len().min(self.len - self.written);
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let written = self.written.get();
+        let count = bytes.len().min(self.len - written);
         if count > 0 {
             // SAFETY: `Door::buffer` was promised `len` writable bytes, and no more than that are ever written.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place.add(self.written), count) }
-            self.written += count;
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place.add(written), count) }
+            self.written.set(written + count);
         }
     }
 }
@@ -538,7 +539,7 @@ mod tests {
         let mut bytes = [0u8; 6];
         let done = boundary(|door| {
             // SAFETY: five of the six bytes may be written to.
-            let mut buffer = unsafe { door.buffer(bytes.as_mut_ptr(), 5, "buffer") }?;
+            let buffer = unsafe { door.buffer(bytes.as_mut_ptr(), 5, "buffer") }?;
             buffer.write(b"abc");
             buffer.write(b"");
             buffer.write(b"defg");

@@ -211,7 +211,7 @@ pub unsafe extern "C" fn backup_browser_read(
             (door.handle(browser, "browser")?, item_id(door, id, id_len)?, door.text(stream, "stream")?)
         };
         // SAFETY: the caller keeps the contract of the header.
-        let (mut buffer, bytes_read) =
+        let (buffer, bytes_read) =
             unsafe { (door.buffer(buffer, buffer_len, "buffer")?, door.number(bytes_read, "bytes_read")?) };
         let wanted = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         browser.runtime.run(async {

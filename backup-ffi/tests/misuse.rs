@@ -67,14 +67,27 @@ fn functions(header: &str) -> Vec<Function> {
         let arguments = arguments.trim_end().strip_suffix(')').expect("arguments end").trim();
         let arguments = if arguments == "void" { "" } else { arguments };
         let argument = |argument: &str| {
+            if argument.contains("(*") {
+                return Argument { kind: FUNCTION.to_owned() };
+            }
             let argument = tokens(argument);
             let (kind, _) = argument.rsplit_once(' ').expect("an argument has a name");
             Argument { kind: kind.to_owned() }
         };
-        let arguments = arguments.split(',').filter(|text| !text.trim().is_empty()).map(argument).collect();
+        let arguments = apart(arguments).into_iter().map(argument).collect();
         all.push(Function { name: name.to_owned(), returns: returns.to_owned(), arguments });
     }
     all
+}
+
+/// The arguments, of which functions have arguments themselves.
+fn apart(arguments: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let parts = arguments.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    });
+    parts.filter(|text| !text.trim().is_empty()).collect()
 }
 
 /// Names of the structs that begin with `struct_size`, and with that those whose size can be wrong.
@@ -108,7 +121,7 @@ fn role(argument: &Argument, structs: &[String]) -> Role {
     let bare = argument.kind.replace("const ", "");
     let pointed = bare.strip_suffix(" *").unwrap_or_default();
     match bare.as_str() {
-        "backup_progress_fn" | "void *" => Role::Plain,
+        FUNCTION | "backup_progress_fn" | "void *" => Role::Plain,
         "char *" => Role::In("char".to_owned()),
         "uint8_t *" | "uint32_t *" | "uint64_t *" | "char * *" => Role::Memory,
         _ if pointed.ends_with(" *") && !argument.kind.starts_with("const") => Role::HandleOut,
@@ -134,7 +147,7 @@ fn good(argument: &Argument, role: &Role) -> String {
 
 fn plain(argument: &Argument) -> String {
     match argument.kind.as_str() {
-        "backup_progress_fn" | "void *" => "NULL".to_owned(),
+        FUNCTION | "backup_progress_fn" | "void *" => "NULL".to_owned(),
         _ if argument.kind.contains('*') => format!("({})NULL", argument.kind),
         _ => "0".to_owned(),
     }
@@ -159,6 +172,12 @@ fn call(program: &mut String, function: &Function, arguments: &[String], check: 
     .unwrap();
 }
 
+/// Kinds of handles that are only lent to callbacks, so that the program has none: their functions are called without one only.
+const ONLY_LENT: &[&str] = &[];
+/// What makes an error of whatever it gets.
+const MAKES_ERRORS: &[&str] = &[];
+/// The kind of an argument that is a function.
+const FUNCTION: &str = "function";
 /// A pointer that is good for text only.
 const UNALIGNED: &str = "((char *)room + 1)";
 /// What has an answer without arguments.
@@ -228,12 +247,13 @@ fn program(functions: &[Function], structs: &[String]) -> String {
             if let Role::In(kind) = role
                 && kind != "char"
                 && kind != "backup_error"
+                && !ONLY_LENT.contains(&kind.as_str())
                 && !handles.contains(kind)
             {
                 handles.push(kind.clone());
             }
         }
-        if CONSTANT.contains(&function.name.as_str()) {
+        if CONSTANT.contains(&function.name.as_str()) || MAKES_ERRORS.contains(&function.name.as_str()) {
             continue;
         }
         let every = |pointer: &str| -> Vec<String> {
@@ -241,7 +261,8 @@ fn program(functions: &[Function], structs: &[String]) -> String {
         };
         call(&mut body, function, &every("NULL"), "refused");
         call(&mut body, function, &every(UNALIGNED), "refused");
-        if function.returns != "backup_error *" {
+        let lent = |role: &Role| matches!(role, Role::In(kind) if ONLY_LENT.contains(&kind.as_str()));
+        if function.returns != "backup_error *" || roles.iter().any(lent) {
             continue;
         }
         for (number, argument) in function.arguments.iter().enumerate() {
