@@ -114,10 +114,36 @@ part_foreign() {
 }
 
 # Object stores that others wrote - SeaweedFS for S3, Azurite for Azure Blob - keep every promise and hold a whole life of a
-# repository; eight processes that write to one on SeaweedFS are killed at random; its bucket with Object Lock keeps what is locked.
+# repository; eight processes that write to one on SeaweedFS are killed at random; its bucket with Object Lock keeps what is locked; the
+# example of C++ puts a folder there.
 # A server that does not start is a failure.
 part_servers() {
-  servers cargo test --workspace --all-features --locked --test servers --test killed --test seams -- --nocapture --include-ignored server
+  servers cargo test --workspace --all-features --locked --test servers --test killed --test seams --test own -- --nocapture --include-ignored server
+}
+
+# The library as users of C and C++ get it: programs under valgrind and the sanitizers, and examples that are built from an installed
+# prefix alone, by pkg-config and by CMake. The features are those of the part `rust`, so that nothing is built twice.
+part_ffi() {
+  if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
+    local missing=()
+    command -v cmake >/dev/null || missing+=(cmake)
+    command -v pkg-config >/dev/null || missing+=(pkg-config)
+    command -v valgrind >/dev/null || missing+=(valgrind)
+    [ ${#missing[@]} -eq 0 ] || { apt-get update -qq && apt-get install -y -qq "${missing[@]}" >/dev/null; }
+  fi
+  cargo test --workspace --all-features --locked --test abi --test header --test own
+  if ! command -v cmake >/dev/null || ! command -v pkg-config >/dev/null; then
+    echo "cmake or pkg-config is missing: nothing was installed"
+    # On CI the installation is part of the promise.
+    [ -z "${CI:-}" ]
+    return
+  fi
+  local place
+  place=$(mktemp -d)
+  cmake -S backup-ffi -B "$place/build" -DCMAKE_INSTALL_PREFIX="$place/prefix" -DBACKUP_LIBRARY_DIR="$target/debug/deps" >/dev/null
+  cmake --install "$place/build" >/dev/null
+  .ci/installed.sh "$place/prefix"
+  rm -rf "$place"
 }
 
 # What a fixed small backup costs, in instructions, is what benches/counts.json says, within 3 %.
@@ -156,6 +182,6 @@ part_tree() {
   rm -rf "$place"
 }
 
-all=(format lint rust docs purity examples reader foreign servers python counts bench tree)
+all=(format lint rust ffi docs purity examples reader foreign servers python counts bench tree)
 if [ "$*" = fast ]; then set -- format lint rust; fi
 run_parts "$@"

@@ -69,7 +69,26 @@ part_fuzz() {
   BACKUP_FUZZ=1000000 cargo test --locked -p backup-core --all-features --test fuzz -- --nocapture
 }
 
+# The library installed by cargo-c, which takes ten minutes to build, and the examples built from that prefix alone.
+part_cinstall() {
+  local root=$cache/cargo-c
+  [ -x "$root/bin/cargo-cinstall" ] || cargo install --locked --version "${BACKUP_CARGO_C:-0.10.24}" --root "$root" cargo-c
+  (cd backup-ffi && PATH=$root/bin:$PATH cargo cinstall --locked --prefix "$cache/cinstall")
+  .ci/installed.sh "$cache/cinstall"
+}
+
+# Eight threads of C on one repository under ThreadSanitizer, library included; needs a nightly compiler with its sources.
+part_tsan() {
+  local triple build=$cache/tsan
+  triple=$(rustc -vV | sed -n 's/^host: //p')
+  RUSTFLAGS="-Zsanitizer=thread" cargo +nightly build --locked -p backup-ffi --target "$triple" --target-dir "$build" -Zbuild-std
+  gcc -std=c99 -D_POSIX_C_SOURCE=200809L -g -fsanitize=thread -I include -o "$build/threads" backup-ffi/tests/programs/threads.c \
+    "$build/$triple/debug/libbackup.so" "-Wl,-rpath,$build/$triple/debug" -pthread
+  ln -sf libbackup.so "$build/$triple/debug/libbackup.so.1"
+  TSAN_OPTIONS=halt_on_error=1 "$build/threads" "${BACKUP_TSAN_ROUNDS:-20}"
+}
+
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(orders seeds months tables fuzz kills garage)
+all=(orders seeds months tables fuzz kills garage cinstall tsan)
 run_parts "$@"

@@ -53,6 +53,11 @@
 #define BACKUP_STREAM_IMMUTABLE 1
 
 /**
+ * The length of a range that goes to the end of an object.
+ */
+#define BACKUP_WHOLE 18446744073709551615ull
+
+/**
  * The version of the interface that a program was compiled against. Functions are added within one; anything else
  * makes another. Compare with `backup_abi_version()`.
  */
@@ -596,6 +601,76 @@ typedef uint32_t backup_reached;
 #endif // __cplusplus
 
 /**
+ * What a sink did with an item.
+ */
+enum backup_action
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It was not there and was created.
+   */
+  BACKUP_ACTION_CREATED = 0,
+  /**
+   * It took the place of what was there.
+   */
+  BACKUP_ACTION_REPLACED = 1,
+  /**
+   * What was there was left as it is.
+   */
+  BACKUP_ACTION_SKIPPED = 2,
+  /**
+   * It was created under another name.
+   */
+  BACKUP_ACTION_RENAMED = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_action backup_action;
+#else
+typedef uint32_t backup_action;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What an entry of a listing of a tenant is.
+ */
+enum backup_graph_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A user.
+   */
+  BACKUP_GRAPH_KIND_USER = 1,
+  /**
+   * A group.
+   */
+  BACKUP_GRAPH_KIND_GROUP = 2,
+  /**
+   * A site.
+   */
+  BACKUP_GRAPH_KIND_SITE = 3,
+  /**
+   * A drive.
+   */
+  BACKUP_GRAPH_KIND_DRIVE = 4,
+  /**
+   * Somebody whose drives are not known, because the service refused to tell them.
+   */
+  BACKUP_GRAPH_KIND_FAILED = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_graph_kind backup_graph_kind;
+#else
+typedef uint32_t backup_graph_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Names and values.
  */
 typedef struct backup_attributes backup_attributes;
@@ -609,6 +684,21 @@ typedef struct backup_browser backup_browser;
  * A switch that stops operations from another thread.
  */
 typedef struct backup_cancel backup_cancel;
+
+/**
+ * Where an own source tells its changes. Lives as long as the call that it was given to; any of its threads may use it.
+ */
+typedef struct backup_changes backup_changes;
+
+/**
+ * A stream that is being read. Belongs to the caller.
+ */
+typedef struct backup_content backup_content;
+
+/**
+ * The streams of an item that is being put. Lives as long as the call that it was given to.
+ */
+typedef struct backup_contents backup_contents;
 
 /**
  * A passphrase or a key. Wiped when it is freed.
@@ -631,6 +721,11 @@ typedef struct backup_decisions backup_decisions;
 typedef struct backup_differences backup_differences;
 
 /**
+ * Where an own store names objects. Lives as long as the call that it was given to.
+ */
+typedef struct backup_entries backup_entries;
+
+/**
  * An item of a snapshot. Belongs to the caller, and needs neither browser nor repository any more.
  */
 typedef struct backup_entry backup_entry;
@@ -639,6 +734,16 @@ typedef struct backup_entry backup_entry;
  * Why a call failed. Belongs to the caller.
  */
 typedef struct backup_error backup_error;
+
+/**
+ * A client of one tenant. Sources and sinks made of it share its connections and what it knows of the service's limits.
+ */
+typedef struct backup_graph backup_graph;
+
+/**
+ * What a tenant has, as it was when it was asked.
+ */
+typedef struct backup_graph_list backup_graph_list;
 
 /**
  * All that a snapshot says of itself.
@@ -666,9 +771,19 @@ typedef struct backup_names backup_names;
 typedef struct backup_options backup_options;
 
 /**
+ * Where an own sink says what became of an item. Lives as long as the call that it was given to.
+ */
+typedef struct backup_placement backup_placement;
+
+/**
  * A list of problems.
  */
 typedef struct backup_problems backup_problems;
+
+/**
+ * Where a function of the embedder's pushes bytes. Lives as long as the call that it was given to.
+ */
+typedef struct backup_reader backup_reader;
 
 /**
  * An open repository.
@@ -1086,6 +1201,52 @@ typedef struct {
 } backup_item;
 
 /**
+ * Somebody or something in a tenant. Text lives as long as the list, and is NULL where there is none.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * What it is, a `backup_graph_kind`.
+   */
+  uint32_t kind;
+  /**
+   * For BACKUP_GRAPH_KIND_FAILED: why, a `backup_code`; otherwise 0.
+   */
+  uint32_t code;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its id, which stays when it is renamed.
+   */
+  const char *id;
+  /**
+   * The name to show.
+   */
+  const char *name;
+  /**
+   * A user's sign-in name, a group's mail address, where people open a site or drive.
+   */
+  const char *address;
+  /**
+   * For a drive: the id of the user, group or site that it belongs to.
+   */
+  const char *owner_id;
+  /**
+   * For a drive: what to call its owner.
+   */
+  const char *owner;
+  /**
+   * For BACKUP_GRAPH_KIND_FAILED: why, in one line.
+   */
+  const char *message;
+} backup_graph_entry;
+
+/**
  * One snapshot. `collection` and `kind` live as long as the list.
  */
 typedef struct {
@@ -1277,6 +1438,150 @@ typedef struct {
    */
   uint64_t tampered;
 } backup_extend_result;
+
+/**
+ * Where and how an item is to be put.
+ */
+typedef struct {
+  /**
+   * Size of this struct in the library.
+   */
+  uint32_t struct_size;
+  /**
+   * What to do if the name is taken, a `backup_conflict`; 0, leaving what is there, also for what a later version may add.
+   */
+  uint32_t conflict;
+  /**
+   * What the sink called the containing item; `bytes` is NULL at the top of the restore.
+   */
+  backup_bytes parent;
+  /**
+   * For a further hard link: what the sink called the item that it is one of; otherwise `bytes` is NULL.
+   */
+  backup_bytes link;
+} backup_place;
+
+/**
+ * The functions of an own sink. Each may block, and is called on threads of the library's that may, also on several at once if the sink
+ * asks for that. An error that a function returns belongs to the library; NULL is success. What it is given lives as long as the call.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Creates the item with its streams, parents before children, and says with backup_placement_set() what became of it. An item whose
+   * content fails must leave nothing under its name. A container that is there already is entered, whatever `conflict` says. Errors
+   * concern this item and what is below it; canceled, out of space and unauthenticated end the restore.
+   */
+  backup_error *(*put)(void *object,
+                       const backup_item *item,
+                       const backup_place *place,
+                       const backup_contents *contents,
+                       backup_placement *out);
+  /**
+   * May be NULL. Everything below this container was put: the moment to set its times. `placed` is what the sink called it.
+   */
+  backup_error *(*close)(void *object, const backup_item *item, backup_bytes placed);
+  /**
+   * May be NULL. Everything was put. What was acknowledged is durable when this returns.
+   */
+  backup_error *(*finish)(void *object);
+  /**
+   * May be NULL. Frees `object`: the last call there is, on any thread, once the handle is freed and no other call is under way.
+   */
+  void (*release)(void *object);
+} backup_sink_vtable;
+
+/**
+ * The functions of an own source. Each may block, and is called on threads of the library's that may, also on several at once. An error
+ * that a function returns belongs to the library; NULL is success. What it is given lives as long as the call.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Tells what changed since `cursor`, or everything there is if that is empty, through the backup_changes_ functions. Called once for
+   * each backup, on a thread of its own. An error ends the backup, and what was stored is kept for the next.
+   */
+  backup_error *(*changes)(void *object, backup_bytes cursor, backup_changes *out);
+  /**
+   * Gives the bytes of a stream of an item that was named, through backup_reader_push(). Not found means that it has vanished; canceled
+   * and unauthenticated end the backup; other errors concern this item only.
+   */
+  backup_error *(*open)(void *object, const backup_item *item, const char *stream, backup_reader *out);
+  /**
+   * May be NULL. Pushes a cursor that covers what `cursor` does but for the items of these ids, or nothing if there is none. Must not
+   * block: it is called on the thread that made the backup's call.
+   */
+  backup_error *(*cursor_without)(void *object,
+                                  backup_bytes cursor,
+                                  const backup_bytes *missed,
+                                  uint64_t missed_count,
+                                  backup_reader *out);
+  /**
+   * May be NULL. Frees `object`: the last call there is, on any thread, once the handle is freed and no other call is under way.
+   */
+  void (*release)(void *object);
+} backup_source_vtable;
+
+/**
+ * The functions of an own store: a flat map from names to bytes that never change. Each may block, and is called on threads of the
+ * library's that may, on several at once. An error that a function returns belongs to the library; NULL is success. What it is given
+ * lives as long as the call. Names have segments of a-z, 0-9, -, _ and . joined by /.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Creates an object if the name is free, atomically: of several calls for one name exactly one sets `out_created` to 1, the others
+   * to 0 and change nothing. When it returns, the bytes survive a power loss; before, no reader sees any.
+   */
+  backup_error *(*create)(void *object,
+                          const char *key,
+                          const uint8_t *bytes,
+                          size_t bytes_len,
+                          uint32_t *out_created);
+  /**
+   * Pushes `len` bytes from `offset` on with backup_reader_push(), or the whole object if `len` is BACKUP_WHOLE (`offset` is 0 then).
+   * Not found if there is none; invalid argument for a range outside it.
+   */
+  backup_error *(*read)(void *object, const char *key, uint64_t offset, uint64_t len, backup_reader *out);
+  /**
+   * The length of an object in bytes. Not found if there is none.
+   */
+  backup_error *(*size)(void *object, const char *key, uint64_t *out_size);
+  /**
+   * Names, with backup_entries_add(), the objects whose name is `prefix` or begins with `prefix` and a /, in any order.
+   */
+  backup_error *(*list)(void *object, const char *prefix, backup_entries *out);
+  /**
+   * Deletes an object; one that is not there is fine.
+   */
+  backup_error *(*remove)(void *object, const char *key);
+  /**
+   * May be NULL. Frees `object`: the last call there is, on any thread, once the handle and all repositories in the store are freed and
+   * no other call is under way.
+   */
+  void (*release)(void *object);
+} backup_store_vtable;
 
 /**
  * What is protected now.
@@ -1714,6 +2019,17 @@ extern "C" {
 #endif // __cplusplus
 
 /**
+ * Makes a source of a snapshot, for a copy of it in another repository: backing it up there stores it under the other's keys, with all
+ * attributes, streams and hard links. The next snapshot of the same collection costs only what differs. Labels tell the origin:
+ * `origin.repository`, `origin.snapshot`, `origin.created`. One request. `repo` may be freed before the source.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_as_source(const backup_repo *repo,
+                                    const char *snapshot,
+                                    backup_source **out);
+
+/**
  * Makes an empty set of attributes.
  */
 BACKUP_API BACKUP_NODISCARD backup_error *backup_attributes_new(backup_attributes **out);
@@ -1950,6 +2266,36 @@ BACKUP_API BACKUP_NODISCARD backup_error *backup_entry_item(const backup_entry *
 BACKUP_API void backup_entry_free(backup_entry *entry);
 
 /**
+ * Makes an error for a callback to return. Never NULL.
+ *
+ * `code` is a `backup_code`, and says also whether the same call may succeed later: throttled and unavailable may. Numbers
+ * that are none, 0 and 99 become 40, code of the embedding program. `message` is one line; `item` (may be NULL) is what it is about;
+ * `retry_after_ms` is how long to wait before trying again, 0 if that is not known. Text that is not UTF-8 is taken as far as it is.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_error_new(uint32_t code,
+                               const char *message,
+                               const char *item,
+                               uint64_t retry_after_ms);
+
+/**
+ * Lets something travel with an error, in place of the cause that it had: backup_error_payload() finds it in the error that the
+ * operation ends with. `release` is called with it once, on any thread, when the error is freed; at once if `error` is NULL.
+ */
+BACKUP_API
+void backup_error_attach(backup_error *error,
+                         void *payload,
+                         void (*release)(void *payload));
+
+/**
+ * What was attached to the error or to one of its causes with this `release`; NULL if nothing was. Lives as long as the error.
+ */
+BACKUP_API
+void *backup_error_payload(const backup_error *error,
+                           void (*release)(void *payload));
+
+/**
  * The permanent number of what went wrong, a `backup_code`. 0 for NULL.
  */
 BACKUP_API uint32_t backup_error_code(const backup_error *error);
@@ -2022,6 +2368,146 @@ BACKUP_API void backup_source_free(backup_source *source);
  * Frees a sink.
  */
 BACKUP_API void backup_sink_free(backup_sink *sink);
+
+/**
+ * Makes a client of a tenant for an application that proves itself by a client secret. Costs no request. The library wipes its copy of the
+ * secret; wipe yours.
+ *
+ * `tenant` is its id or one of its domains, `client_id` the application's. Options (may be NULL): `cloud` (`global`, `us_government`,
+ * `us_defense`, `china`; default `global`); `graph_url` and `login_url`, other addresses than the cloud's, for a gateway or a simulated tenant;
+ * `ca_pem`, further certificate authorities to trust, in PEM; `user_agent`, the program's name for Microsoft
+ * (`NONISV|Company|Application/1.0`).
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_secret(const backup_runtime *runtime,
+                                  const char *tenant,
+                                  const char *client_id,
+                                  const uint8_t *secret,
+                                  size_t secret_len,
+                                  const backup_options *options,
+                                  backup_graph **out);
+
+/**
+ * As backup_graph_secret() for an application that proves itself by a certificate: `pem` has its private key (not encrypted) and the
+ * certificate that is registered with it; further certificates are its chain. Further option: `send_chain` (true, false).
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_certificate(const backup_runtime *runtime,
+                                       const char *tenant,
+                                       const char *client_id,
+                                       const uint8_t *pem,
+                                       size_t pem_len,
+                                       const backup_options *options,
+                                       backup_graph **out);
+
+/**
+ * As backup_graph_secret() with a token that somebody else has got. It is not renewed: once it expires, calls end with code 17.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_token(const backup_runtime *runtime,
+                                 const uint8_t *token,
+                                 size_t token_len,
+                                 const backup_options *options,
+                                 backup_graph **out);
+
+/**
+ * Frees a client. Sources and sinks made of it go on.
+ */
+BACKUP_API void backup_graph_free(backup_graph *graph);
+
+/**
+ * Lists every user, guests and disabled accounts included. One request for each 999. Needs the permission User.Read.All.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_users(const backup_graph *graph,
+                                 backup_graph_list **out);
+
+/**
+ * Lists every group that has a drive: the Microsoft 365 groups. One request for each 999 groups. Needs the permission GroupMember.Read.All.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_groups(const backup_graph *graph,
+                                  backup_graph_list **out);
+
+/**
+ * Lists every site, those of groups and persons included. One request a page. Needs the permission Sites.Read.All.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_sites(const backup_graph *graph,
+                                 backup_graph_list **out);
+
+/**
+ * Lists the drives of a user, group or site: `kind` is a `backup_graph_kind`, `owner` its id, or a user's sign-in name. None for who has
+ * none. Mostly one request. Needs the permission Files.Read.All.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_drives(const backup_graph *graph,
+                                  uint32_t kind,
+                                  const char *owner,
+                                  backup_graph_list **out);
+
+/**
+ * Lists every drive of users, groups and sites, each once, with its owner. Twenty owners are asked in one request. Where the service
+ * refuses to tell an owner's drives, the list has an entry of kind BACKUP_GRAPH_KIND_FAILED. Needs the permissions of the other listings.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_every_drive(const backup_graph *graph,
+                                       backup_graph_list **out);
+
+/**
+ * How many entries there are. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_graph_list_count(const backup_graph_list *list);
+
+/**
+ * Fills `out` with the entry of this number, the first being 0.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_list_at(const backup_graph_list *list,
+                                   uint64_t index,
+                                   backup_graph_entry *out);
+
+/**
+ * Frees a listing.
+ */
+BACKUP_API void backup_graph_list_free(backup_graph_list *list);
+
+/**
+ * Makes a source of a drive: a OneDrive or a document library. Costs no request.
+ *
+ * Options (may be NULL): `concurrency`, files that are read at once (default 4); `range_bytes`, length of the ranges in which large files are
+ * read; `page_entries`, entries of a page of the listing; `versions` (`none`, `all`, or how many before the current one; default `none`);
+ * `permissions` (true, false), those that items have of their own; `fields` (true, false), the columns of the library.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_drive_source(const backup_graph *graph,
+                                        const char *drive_id,
+                                        const backup_options *options,
+                                        backup_source **out);
+
+/**
+ * Makes a sink of a drive: restores go into the folder with the id `folder_id`, or into its root if that is NULL. Costs no request.
+ *
+ * Options (may be NULL): `concurrency`, items that are put at once (default 4); `range_bytes`, length of the ranges in which large files are
+ * sent; `versions`, `permissions`, `fields` (true, false; default false), whether what was backed up of them is written back.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_graph_drive_sink(const backup_graph *graph,
+                                      const char *drive_id,
+                                      const char *folder_id,
+                                      const backup_options *options,
+                                      backup_sink **out);
 
 /**
  * Tells what a snapshot, named by its id, says of itself. One request.
@@ -2189,6 +2675,201 @@ backup_error *backup_options_add(backup_options *options,
  * Frees options.
  */
 BACKUP_API void backup_options_free(backup_options *options);
+
+/**
+ * Opens a stream of the item; it may be opened again, for another try. `out` goes to backup_content_free(), and reads nothing any more
+ * once the function has returned.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_contents_open(const backup_contents *contents,
+                                   const char *stream,
+                                   backup_content **out);
+
+/**
+ * The length of the stream in bytes, or BACKUP_SIZE_UNKNOWN. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_content_size(const backup_content *content);
+
+/**
+ * Copies the next bytes into `buffer`, at most `buffer_len` of them, and says in `out_len` how many: 0 only at the end. Waits for them.
+ * After an error there is nothing more to read; the item has failed unless the stream is opened again and read well.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_content_read(backup_content *content,
+                                  uint8_t *buffer,
+                                  size_t buffer_len,
+                                  size_t *out_len);
+
+/**
+ * Frees content. It need not be read to its end.
+ */
+BACKUP_API void backup_content_free(backup_content *content);
+
+/**
+ * Gives the next bytes, which are copied. Waits while the engine has enough. An error says that they are not wanted or cannot be:
+ * the function should free what it holds and return that error.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_reader_push(const backup_reader *reader,
+                                 const uint8_t *bytes,
+                                 size_t bytes_len);
+
+/**
+ * As backup_reader_push() without a copy: the bytes stay the library's until it calls `release` with `userdata`, once, on any thread,
+ * also if the call fails. Worth while from 64 KiB on. They must not change; pieces of about 1 MiB are best, since all of it stays in memory.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_reader_push_owned(const backup_reader *reader,
+                                       const uint8_t *bytes,
+                                       size_t bytes_len,
+                                       void (*release)(void *userdata),
+                                       void *userdata);
+
+/**
+ * Says what became of the item: `action` is a `backup_action`; `placed` is what the sink calls it (an id, a path; at most 64 KiB), which it
+ * is told again for what is below the item. The last call counts.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_placement_set(const backup_placement *placement,
+                                   uint32_t action,
+                                   const uint8_t *placed,
+                                   size_t placed_len);
+
+/**
+ * Names something that could not be restored of an item that was placed all the same: `code` is a `backup_code`, `message` one line. The
+ * restore's result lists it.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_placement_problem(const backup_placement *placement,
+                                       uint32_t code,
+                                       const char *message);
+
+/**
+ * Makes a sink of functions of your own: `object` is what they are called with.
+ *
+ * Options (may be NULL): `concurrency`, how many items are put at once (1 to 64, default 1). If the call fails, `object` stays the
+ * caller's and is not released.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_sink_new(const backup_sink_vtable *vtable,
+                              void *object,
+                              const backup_options *options,
+                              backup_sink **out);
+
+/**
+ * The item is there, in this state. An item that is refused ends the backup, also if the source goes on.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_upsert(const backup_changes *out,
+                                    const backup_item *item);
+
+/**
+ * The item of this id is gone, and what is below it, unless that is named otherwise.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_remove(const backup_changes *out,
+                                    const uint8_t *id,
+                                    size_t id_len);
+
+/**
+ * The item of this id (nothing if that is not known either) and what is below it could not be looked at: what the last snapshot has is
+ * kept, and the result names the problem. `place` is for people; `code` is a `backup_code`, `message` one line.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_unreadable(const backup_changes *out,
+                                        const uint8_t *id,
+                                        size_t id_len,
+                                        const char *place,
+                                        uint32_t code,
+                                        const char *message);
+
+/**
+ * Everything that was named so far is covered by this cursor, at most 64 KiB of the source's own. The next backup begins with the last
+ * one that was given.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_cursor(const backup_changes *out,
+                                    const uint8_t *cursor,
+                                    size_t cursor_len);
+
+/**
+ * What follows is everything there is, although a cursor was given: the source does not know it, or not any more. What was named before
+ * is forgotten.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_reset(const backup_changes *out);
+
+/**
+ * Makes a source of functions of your own: `object` is what they are called with.
+ *
+ * `collection_id` names what is protected, unique within the repository and stable over years, at most 1,024 bytes; `collection_kind`
+ * says what kind of thing it is, at most 64. Options (may be NULL): `concurrency`, how many streams are opened at once (1 to 64, default
+ * 1); `label.` and a name, a label that every snapshot of it gets. If the call fails, `object` stays the caller's and is not released.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_source_new(const backup_source_vtable *vtable,
+                                void *object,
+                                const char *collection_id,
+                                const char *collection_kind,
+                                const backup_options *options,
+                                backup_source **out);
+
+/**
+ * Names an object, its length in bytes, and when it was created in seconds since 1970-01-01T00:00:00Z by the store's clock (0: not
+ * known). What is refused fails the listing, also if the function goes on.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_entries_add(const backup_entries *entries,
+                                 const char *key,
+                                 uint64_t size,
+                                 int64_t modified_seconds);
+
+/**
+ * Makes a store of functions of your own: `object` is what they are called with. All functions but `release` are needed. Whether they
+ * keep the promises that safety needs is tried when a repository is created. If the call fails, `object` stays the caller's and is not
+ * released.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_store_new(const backup_store_vtable *vtable,
+                               void *object,
+                               backup_store **out);
+
+/**
+ * Creates a repository in a store and opens it. Options as for backup_repo_init(), but for those of its stores.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_init_store(const backup_runtime *runtime,
+                                     const backup_store *store,
+                                     const backup_options *options,
+                                     const backup_credential *credential,
+                                     backup_repo **out);
+
+/**
+ * Opens a repository in a store. Options as for backup_repo_open(), but for those of its stores.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_open_store(const backup_runtime *runtime,
+                                     const backup_store *store,
+                                     const backup_options *options,
+                                     const backup_credential *credential,
+                                     backup_repo **out);
 
 /**
  * Adds Reed-Solomon parity for all objects that have none yet, so that a scrub finds and mends damage. Run it after backups and prunes;

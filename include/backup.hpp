@@ -15,6 +15,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -104,9 +105,24 @@ class Error : public std::runtime_error {
 
 namespace detail {
 
+/* An exception on its way through the library: attached to the error that it became. */
+inline void forget_exception(void *thrown) noexcept { delete static_cast<std::exception_ptr *>(thrown); }
+
+/* The exception under way as an error that ends the operation. */
+inline backup_error *thrown(const char *what) noexcept {
+  backup_error *error = backup_error_new(BACKUP_CODE_CANCELED, what, nullptr, 0);
+  if (auto *kept = new (std::nothrow) std::exception_ptr(std::current_exception()))
+    backup_error_attach(error, kept, &forget_exception);
+  return error;
+}
+
+/* Throws what an own source, sink or store has thrown, else what the library says. */
 inline void check(backup_error *error) {
   const Handle<backup_error, backup_error_free> owned(error);
-  if (owned) throw Error(owned.get());
+  if (!owned) return;
+  if (const void *kept = backup_error_payload(error, &forget_exception))
+    std::rethrow_exception(*static_cast<const std::exception_ptr *>(kept));
+  throw Error(error);
 }
 
 }  // namespace detail
@@ -260,9 +276,16 @@ class Cancel {
   detail::Handle<backup_cancel, backup_cancel_free> handle_;
 };
 
+class ItemSource;
+class ItemSink;
+class ObjectStore;
+
 /* Something that can be backed up. */
 class Source {
  public:
+  /* A source of your own; backup_own.hpp. Options as for backup_source_new(). */
+  static Source of(std::shared_ptr<ItemSource> own, const std::string &collection_id,
+                   const std::string &collection_kind, const Options &options = {});
   static Source folder(const std::string &path, const Options &options = {}) {
     Source made;
     detail::check(backup_source_folder(path.c_str(), detail::options(options).get(), detail::out(made.handle_)));
@@ -271,6 +294,8 @@ class Source {
   [[nodiscard]] const backup_source *c_handle() const noexcept { return handle_.get(); }
 
  private:
+  friend class Graph;
+  friend class Repository;
   Source() = default;
   detail::Handle<backup_source, backup_source_free> handle_;
 };
@@ -278,6 +303,8 @@ class Source {
 /* Something that items can be restored to. */
 class Sink {
  public:
+  /* A sink of your own; backup_own.hpp. Options as for backup_sink_new(). */
+  static Sink of(std::shared_ptr<ItemSink> own, const Options &options = {});
   static Sink folder(const std::string &path, const Options &options = {}) {
     Sink made;
     detail::check(backup_sink_folder(path.c_str(), detail::options(options).get(), detail::out(made.handle_)));
@@ -286,6 +313,7 @@ class Sink {
   [[nodiscard]] const backup_sink *c_handle() const noexcept { return handle_.get(); }
 
  private:
+  friend class Graph;
   Sink() = default;
   detail::Handle<backup_sink, backup_sink_free> handle_;
 };
@@ -319,6 +347,19 @@ class Repository {
     Repository made;
     detail::check(backup_repo_open(runtime.c_handle(), url.c_str(), detail::options(options).get(),
                                    credential.c_handle(), detail::out(made.handle_)));
+    return made;
+  }
+
+  /* In a store of your own; backup_own.hpp. */
+  static Repository init(const Runtime &runtime, std::shared_ptr<ObjectStore> store, const Credential &credential,
+                         const Options &options = {});
+  static Repository open(const Runtime &runtime, std::shared_ptr<ObjectStore> store, const Credential &credential,
+                         const Options &options = {});
+
+  /* A snapshot as a source, for a copy of it in another repository. */
+  [[nodiscard]] Source as_source(const std::string &snapshot) const {
+    Source made;
+    detail::check(backup_repo_as_source(handle_.get(), snapshot.c_str(), detail::out(made.handle_)));
     return made;
   }
 
@@ -579,5 +620,8 @@ class Repository {
 };
 
 }  // namespace backup
+
+#include "backup_graph.hpp"
+#include "backup_own.hpp"
 
 #endif  // BACKUP_HPP

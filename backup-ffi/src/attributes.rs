@@ -9,6 +9,9 @@ use crate::error::{backup_error, c_text};
 use crate::items::backup_bytes;
 use crate::kinds::backup_type;
 
+/// Deepest nesting of lists and maps; the engine's own bound is checked when an item enters a repository.
+const DEPTH_MAX: usize = 16;
+
 /// Names and values.
 #[derive(Debug, Default)]
 pub struct backup_attributes {
@@ -98,6 +101,36 @@ impl backup_attributes {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<Entry>> {
         self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The engine's form of it.
+    pub(crate) fn to_core(&self) -> Result<Attributes> {
+        self.map(0)
+    }
+
+    fn map(&self, depth: usize) -> Result<Attributes> {
+        let mut all = Attributes::new();
+        for entry in self.read().iter() {
+            all.insert(entry.name.to_string_lossy().into_owned(), entry.value.to_core(depth + 1)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Held {
+    fn to_core(&self, depth: usize) -> Result<Value> {
+        if depth > DEPTH_MAX {
+            return Err(Error::new(ErrorKind::LimitExceeded, "attributes are nested more than 16 deep"));
+        }
+        Ok(match self {
+            Self::Plain(value) => value.clone(),
+            Self::Map(children) => Value::Map(children.map(depth)?),
+            Self::List(children) => {
+                let values: Result<_> =
+                    children.read().iter().map(|entry| entry.value.to_core(depth + 1)).collect();
+                Value::List(values?)
+            }
+        })
     }
 }
 

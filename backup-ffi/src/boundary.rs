@@ -57,7 +57,7 @@ pub(crate) fn boundary<'a>(work: impl FnOnce(&Door<'a>) -> Result<()>) -> *mut b
             Error::new(ErrorKind::Bug, format!("the library panicked: {}", panic_text(&*panic)))
         }
     };
-    Box::into_raw(Box::new(backup_error::new(&error)))
+    Box::into_raw(Box::new(backup_error::new(error)))
 }
 
 /// Runs the work of a call that cannot fail: `fallback` for a NULL handle.
@@ -184,6 +184,16 @@ impl<'a> Door<'a> {
         }
         // SAFETY: checked above and promised by the caller.
         Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
+    }
+
+    /// One of several plain structs that lie one after the other.
+    ///
+    /// # Safety
+    /// `first` is NULL or points to more than `number` of them that live for `'a`, and all their bytes are set.
+    pub(crate) unsafe fn element<T: Copy>(&self, first: *const T, number: usize, name: &str) -> Result<T> {
+        Self::check(first, name)?;
+        // SAFETY: checked above and promised by the caller.
+        Ok(unsafe { first.add(number).read() })
     }
 
     /// Reads a struct that the caller has filled. What an older caller does not know is zero; what a newer one knows besides must be.

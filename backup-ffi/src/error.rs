@@ -1,11 +1,15 @@
 //! Errors as C sees them: everything is made into text when the error is, so reading one cannot fail.
 
-use std::ffi::{CString, c_char};
+use std::error::Error as StdError;
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
+use std::time::Duration;
+use std::{fmt, mem};
 
-use backup_core::Error;
+use backup_core::{Error, ErrorKind};
 
 use crate::boundary::{query, release};
+use crate::kinds::kind_of_code;
 
 /// Why a call failed. Belongs to the caller.
 #[derive(Debug)]
@@ -17,10 +21,12 @@ pub struct backup_error {
     detail: CString,
     hint: CString,
     item: Option<CString>,
+    /// The error itself, for errors that go back into the engine.
+    error: Error,
 }
 
 impl backup_error {
-    pub(crate) fn new(error: &Error) -> Self {
+    pub(crate) fn new(error: Error) -> Self {
         let wait =
             error.retry_after().map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
         Self {
@@ -31,8 +37,130 @@ impl backup_error {
             detail: c_text(&format!("{error:?}")),
             hint: c_text(error.hint()),
             item: error.item().map(c_text),
+            error,
         }
     }
+
+    /// What a callback reported.
+    ///
+    /// # Safety
+    /// `error` is NULL or a live error that now belongs to the library.
+    pub(crate) unsafe fn take(error: *mut Self) -> Option<Error> {
+        if error.is_null() || !error.is_aligned() {
+            return None;
+        }
+        // SAFETY: checked above and promised by the caller.
+        Some(unsafe { Box::from_raw(error) }.error)
+    }
+}
+
+/// Something of the embedder's that travels with an error, such as an exception.
+struct Payload {
+    data: *mut c_void,
+    release: unsafe extern "C" fn(*mut c_void),
+}
+
+// SAFETY: the library never looks at `data`; whoever attaches it promises that any thread may release it.
+unsafe impl Send for Payload {}
+// SAFETY: as above.
+unsafe impl Sync for Payload {}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        // SAFETY: promised by whoever attached it; nobody else releases it.
+        unsafe { (self.release)(self.data) }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload")
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("something that the embedding program attached")
+    }
+}
+
+impl StdError for Payload {}
+
+/// # Safety
+/// `text` is NULL or NUL-terminated.
+unsafe fn own_text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: checked above and promised by the caller.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Makes an error for a callback to return. Never NULL.
+///
+/// `code` is a `backup_code`, and says also whether the same call may succeed later: throttled and unavailable may. Numbers
+/// that are none, 0 and 99 become 40, code of the embedding program. `message` is one line; `item` (may be NULL) is what it is about;
+/// `retry_after_ms` is how long to wait before trying again, 0 if that is not known. Text that is not UTF-8 is taken as far as it is.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_error_new(
+    code: u32,
+    message: *const c_char,
+    item: *const c_char,
+    retry_after_ms: u64,
+) -> *mut backup_error {
+    // SAFETY: the caller keeps the contract of the header.
+    let (message, item) = unsafe { (own_text(message), own_text(item)) };
+    let kind = kind_of_code(code).filter(|kind| *kind != ErrorKind::Bug).unwrap_or(ErrorKind::Extension);
+    let message = message.unwrap_or_else(|| "the embedding program failed and does not say why".to_owned());
+    let mut error = Error::new(kind, message.replace(['\n', '\r'], " "));
+    if let Some(item) = item {
+        error = error.with_item(item);
+    }
+    if retry_after_ms > 0 {
+        error = error.with_retry_after(Duration::from_millis(retry_after_ms));
+    }
+    Box::into_raw(Box::new(backup_error::new(error)))
+}
+
+/// Lets something travel with an error, in place of the cause that it had: backup_error_payload() finds it in the error that the
+/// operation ends with. `release` is called with it once, on any thread, when the error is freed; at once if `error` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_error_attach(
+    error: *mut backup_error,
+    payload: *mut c_void,
+    release: Option<unsafe extern "C" fn(payload: *mut c_void)>,
+) {
+    let Some(release) = release else { return };
+    let payload = Payload { data: payload, release };
+    // SAFETY: the caller keeps the contract of the header; nobody else has the error.
+    if let Some(error) = unsafe { error.as_mut() } {
+        let bare = mem::replace(&mut error.error, Error::new(ErrorKind::Bug, ""));
+        error.error = bare.with_source(payload);
+    }
+}
+
+/// What was attached to the error or to one of its causes with this `release`; NULL if nothing was. Lives as long as the error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_error_payload(
+    error: *const backup_error,
+    release: Option<unsafe extern "C" fn(payload: *mut c_void)>,
+) -> *mut c_void {
+    let find = |error: &backup_error| {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error.error);
+        while let Some(at) = cause {
+            if let Some(payload) = at.downcast_ref::<Payload>()
+                && release.is_some_and(|release| ptr::fn_addr_eq(release, payload.release))
+            {
+                return payload.data;
+            }
+            cause = at.source();
+        }
+        ptr::null_mut()
+    };
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe { query(error, ptr::null_mut(), find) }
 }
 
 /// Text for C, which cannot hold NUL.
@@ -114,7 +242,7 @@ mod tests {
             .with_item("pack/1")
             .with_retry_after(Duration::from_micros(1))
             .with_source(cause);
-        let error = backup_error::new(&error);
+        let error = backup_error::new(error);
         let error = &raw const error;
         // SAFETY: the handle is alive, and all text is NUL-terminated.
         unsafe {

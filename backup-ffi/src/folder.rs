@@ -10,12 +10,15 @@ use backup_core::{Result, Sink, Source};
 use crate::boundary::{Handle, Poison, boundary, release};
 use crate::error::backup_error;
 use crate::options::{Settings, backup_options};
+use crate::runtime::Runtime;
 
 /// Something that can be backed up.
 #[derive(Debug)]
 pub struct backup_source {
     poison: Poison,
     pub(crate) source: Arc<dyn Source>,
+    /// What its connections need, if it has any.
+    keeps: Option<Arc<Runtime>>,
 }
 
 /// Something that items can be restored to.
@@ -23,6 +26,8 @@ pub struct backup_source {
 pub struct backup_sink {
     poison: Poison,
     pub(crate) sink: Arc<dyn Sink>,
+    /// What its connections need, if it has any.
+    keeps: Option<Arc<Runtime>>,
 }
 
 impl Handle for backup_source {
@@ -39,7 +44,26 @@ impl Handle for backup_sink {
 
 impl backup_source {
     pub(crate) fn new(source: Arc<dyn Source>) -> Self {
-        Self { poison: Poison::default(), source }
+        Self { poison: Poison::default(), source, keeps: None }
+    }
+
+    /// The same with a runtime that lives as long.
+    pub(crate) fn keeping(mut self, runtime: Arc<Runtime>) -> Self {
+        self.keeps = Some(runtime);
+        self
+    }
+}
+
+impl backup_sink {
+    pub(crate) fn new(sink: Arc<dyn Sink>) -> Self {
+        Self { poison: Poison::default(), sink, keeps: None }
+    }
+
+    /// The same with a runtime that lives as long.
+    #[cfg(feature = "graph")]
+    pub(crate) fn keeping(mut self, runtime: Arc<Runtime>) -> Self {
+        self.keeps = Some(runtime);
+        self
     }
 }
 
@@ -124,7 +148,7 @@ pub unsafe extern "C" fn backup_sink_folder(
         let (path, options, out) = unsafe {
             (door.path(path, "path")?, door.optional(options, "options")?, door.output(out, "out")?)
         };
-        out.give(backup_sink { poison: Poison::default(), sink: folder_sink(path, Settings::of(options))? });
+        out.give(backup_sink::new(folder_sink(path, Settings::of(options))?));
         Ok(())
     })
 }

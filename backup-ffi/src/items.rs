@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::ffi::{CString, c_char};
 
-use backup_core::{Item, ItemId, Result, Timestamp};
+use backup_core::{Error, ErrorKind, Item, ItemId, ItemKind, Name, Result, Stream, Tag, Times, Timestamp};
 
 use crate::attributes::backup_attributes;
-use crate::boundary::{Crossing, Door};
+use crate::boundary::{Crossing, Door, Incoming};
 use crate::error::c_text;
 
 /// The size of a stream that is not known.
@@ -58,6 +58,17 @@ impl backup_time {
             known: 1,
         })
     }
+
+    fn get(self, name: &str) -> Result<Option<Timestamp>> {
+        match self {
+            Self { known: 0, .. } => Ok(None),
+            Self { nanos: 0..1_000_000_000, .. } => Ok(Some(Timestamp::new(self.seconds, self.nanos))),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("argument `{name}` has too many nanoseconds"),
+            )),
+        }
+    }
 }
 
 /// A named stream of bytes of an item. This struct does not grow.
@@ -107,9 +118,74 @@ pub struct backup_item {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<backup_item>() == 152 && size_of::<backup_stream>() == 24);
 
-// SAFETY: `repr(C)`, begins with `struct_size`, holds numbers and pointers.
+// SAFETY: `repr(C)`, begins with `struct_size`, holds numbers and pointers; zeroed it is an item without an id.
+unsafe impl Incoming for backup_item {
+    const SIZE_MIN: usize = size_of::<Self>();
+}
+
+// SAFETY: as above.
 unsafe impl Crossing for backup_item {
     const SIZE_MIN: usize = size_of::<Self>();
+}
+
+/// Streams of an item that are looked at; the engine has the same bound.
+const STREAMS_MAX: u64 = 10_000;
+
+/// The engine's form of an item.
+///
+/// # Safety
+/// `item` and what it points to are what the header says.
+pub(crate) unsafe fn read_item(door: &Door<'_>, item: *const backup_item) -> Result<Item> {
+    // SAFETY: the same promise.
+    let given = unsafe { door.take(item, "item") }?;
+    // SAFETY: the same promise.
+    let bytes = |field: backup_bytes, name| unsafe { field.get(door, name) };
+    let id = |field: backup_bytes, name| {
+        bytes(field, name).map(|bytes| Some(bytes).filter(|bytes| !bytes.is_empty()).map(ItemId::from))
+    };
+    let kind = u16::try_from(given.kind).ok().filter(|kind| *kind != 0).map(ItemKind::from_number);
+    let kind = kind.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, format!("argument `kind` has no meaning for {}", given.kind))
+    })?;
+    let mut read = Item::new(
+        ItemId::from(bytes(given.id, "id")?),
+        id(given.parent, "parent")?,
+        Name::from(bytes(given.name, "name")?),
+        kind,
+    );
+    read.tag = Tag::from(bytes(given.tag, "tag")?);
+    read.hard_link = id(given.hard_link, "hard_link")?;
+    read.times = Times::new(given.created.get("created")?, given.modified.get("modified")?);
+    if given.streams_count > STREAMS_MAX {
+        return Err(Error::new(ErrorKind::InvalidArgument, "item's streams are more than 10,000"));
+    }
+    for number in 0..usize::try_from(given.streams_count).unwrap_or(0) {
+        // SAFETY: the same promise.
+        let stream = unsafe { door.element(given.streams, number, "streams") }?;
+        // SAFETY: the same promise.
+        let name = unsafe { door.text(stream.name, "stream name") }?;
+        let size = Some(stream.size).filter(|size| *size != BACKUP_SIZE_UNKNOWN);
+        let read_stream = Stream::new(name, size);
+        read.streams.push(match stream.flags {
+            0 => read_stream,
+            BACKUP_STREAM_IMMUTABLE => read_stream.immutable(),
+            other => {
+                let message = format!("argument `flags` has no meaning for {other}");
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
+        });
+    }
+    // SAFETY: the same promise.
+    let (attributes, details) =
+        unsafe { (door.optional(given.attributes, "attributes")?, door.optional(given.details, "details")?) };
+    if let Some(attributes) = attributes {
+        read.attributes = attributes.to_core()?;
+    }
+    if let Some(details) = details {
+        read.details = details.to_core()?;
+    }
+    read.validate()?;
+    Ok(read)
 }
 
 /// An item in the form in which C reads it, and what that points to. Used on the thread that makes it.
@@ -122,6 +198,10 @@ pub(crate) struct ItemView<'a> {
 }
 
 impl<'a> ItemView<'a> {
+    pub(crate) fn new(item: &'a Item) -> Self {
+        Self::of(Cow::Borrowed(item))
+    }
+
     /// The view of an item that it owns.
     pub(crate) fn owned(item: Item) -> Self {
         Self::of(Cow::Owned(item))

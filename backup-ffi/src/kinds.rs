@@ -61,6 +61,38 @@ pub enum backup_code {
     Bug = 99,
 }
 
+/// The kind of error that has this number.
+pub(crate) fn kind_of_code(number: u32) -> Option<ErrorKind> {
+    const KINDS: &[ErrorKind] = &[
+        ErrorKind::InvalidArgument,
+        ErrorKind::Unsupported,
+        ErrorKind::Canceled,
+        ErrorKind::LimitExceeded,
+        ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Throttled,
+        ErrorKind::Unavailable,
+        ErrorKind::OutOfSpace,
+        ErrorKind::Io,
+        ErrorKind::Unauthenticated,
+        ErrorKind::WrongKey,
+        ErrorKind::Corrupt,
+        ErrorKind::NewerFormat,
+        ErrorKind::RolledBack,
+        ErrorKind::NotARepository,
+        ErrorKind::Missing,
+        ErrorKind::Fenced,
+        ErrorKind::UnsafeStore,
+        ErrorKind::ChangedWhileReading,
+        ErrorKind::SourceMismatch,
+        ErrorKind::CursorExpired,
+        ErrorKind::Extension,
+        ErrorKind::Bug,
+    ];
+    KINDS.iter().copied().find(|kind| kind.code() == number)
+}
+
 /// What a restore does where a name is taken.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,4 +367,57 @@ pub enum backup_reached {
     Yes = 1,
     /// It does not.
     No = 2,
+}
+
+/// What a sink did with an item.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_action {
+    /// It was not there and was created.
+    Created = 0,
+    /// It took the place of what was there.
+    Replaced = 1,
+    /// What was there was left as it is.
+    Skipped = 2,
+    /// It was created under another name.
+    Renamed = 3,
+}
+
+impl backup_action {
+    pub(crate) fn from_number(number: u32) -> Result<backup_core::Action> {
+        use backup_core::Action;
+        match number {
+            _ if number == Self::Created as u32 => Ok(Action::Created),
+            _ if number == Self::Replaced as u32 => Ok(Action::Replaced),
+            _ if number == Self::Skipped as u32 => Ok(Action::Skipped),
+            _ if number == Self::Renamed as u32 => Ok(Action::Renamed),
+            _ => Err(unknown("action", number)),
+        }
+    }
+}
+
+/// What a restore asks of a sink where a name is taken.
+pub(crate) fn number_of_conflict(conflict: Conflict) -> u32 {
+    match conflict {
+        Conflict::Replace => backup_conflict::Replace as u32,
+        Conflict::KeepBoth => backup_conflict::KeepBoth as u32,
+        // Also for what a later engine may add: it destroys nothing.
+        _ => backup_conflict::Skip as u32,
+    }
+}
+
+/// What an entry of a listing of a tenant is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_graph_kind {
+    /// A user.
+    User = 1,
+    /// A group.
+    Group = 2,
+    /// A site.
+    Site = 3,
+    /// A drive.
+    Drive = 4,
+    /// Somebody whose drives are not known, because the service refused to tell them.
+    Failed = 5,
 }

@@ -24,6 +24,7 @@
     reason = "one contract holds for all pointers: NULL, or what the header's first page says, for as long as it says"
 )]
 
+mod as_source;
 mod attributes;
 mod boundary;
 mod browser;
@@ -33,12 +34,14 @@ mod drill;
 mod entry;
 mod error;
 mod folder;
+mod graph;
 mod info;
 mod items;
 mod keys;
 mod kinds;
 mod locks;
 mod options;
+mod own;
 mod parity;
 mod policy;
 mod problems;
@@ -53,6 +56,7 @@ mod store;
 mod text;
 mod version;
 
+pub use as_source::backup_repo_as_source;
 pub use attributes::{
     backup_attribute, backup_attributes, backup_attributes_at, backup_attributes_count,
     backup_attributes_free, backup_attributes_new, backup_attributes_put,
@@ -69,12 +73,19 @@ pub use differences::{
 pub use drill::{backup_drill_result, backup_repo_drill};
 pub use entry::{backup_entry, backup_entry_free, backup_entry_item};
 pub use error::{
-    backup_error, backup_error_code, backup_error_detail, backup_error_free, backup_error_hint,
-    backup_error_item, backup_error_message, backup_error_retry_after_ms, backup_error_retryable,
+    backup_error, backup_error_attach, backup_error_code, backup_error_detail, backup_error_free,
+    backup_error_hint, backup_error_item, backup_error_message, backup_error_new, backup_error_payload,
+    backup_error_retry_after_ms, backup_error_retryable,
 };
 pub use folder::{
     backup_sink, backup_sink_folder, backup_sink_free, backup_source, backup_source_folder,
     backup_source_free,
+};
+pub use graph::{
+    backup_graph, backup_graph_certificate, backup_graph_drive_sink, backup_graph_drive_source,
+    backup_graph_drives, backup_graph_entry, backup_graph_every_drive, backup_graph_free,
+    backup_graph_groups, backup_graph_list, backup_graph_list_at, backup_graph_list_count,
+    backup_graph_list_free, backup_graph_secret, backup_graph_sites, backup_graph_token, backup_graph_users,
 };
 pub use info::{
     backup_info, backup_info_free, backup_info_label_at, backup_info_label_count, backup_info_parent,
@@ -89,8 +100,9 @@ pub use keys::{
     backup_repo_keys, backup_repo_remove_key,
 };
 pub use kinds::{
-    backup_code, backup_conflict, backup_contest, backup_difference, backup_effect, backup_item_kind,
-    backup_level, backup_phase, backup_reached, backup_repair, backup_state, backup_suspicion, backup_type,
+    backup_action, backup_code, backup_conflict, backup_contest, backup_difference, backup_effect,
+    backup_graph_kind, backup_item_kind, backup_level, backup_phase, backup_reached, backup_repair,
+    backup_state, backup_suspicion, backup_type,
 };
 pub use locks::{
     backup_extend_result, backup_protection, backup_repo_extend_locks, backup_repo_protect,
@@ -98,6 +110,15 @@ pub use locks::{
 };
 pub use options::{
     backup_options, backup_options_add, backup_options_free, backup_options_new, backup_options_set,
+};
+pub use own::{
+    BACKUP_WHOLE, backup_changes, backup_changes_cursor, backup_changes_remove, backup_changes_reset,
+    backup_changes_unreadable, backup_changes_upsert, backup_content, backup_content_free,
+    backup_content_read, backup_content_size, backup_contents, backup_contents_open, backup_entries,
+    backup_entries_add, backup_place, backup_placement, backup_placement_problem, backup_placement_set,
+    backup_reader, backup_reader_push, backup_reader_push_owned, backup_repo_init_store,
+    backup_repo_open_store, backup_sink_new, backup_sink_vtable, backup_source_new, backup_source_vtable,
+    backup_store_new, backup_store_vtable,
 };
 pub use parity::{
     backup_damage, backup_damages, backup_damages_at, backup_damages_count, backup_damages_free,

@@ -12,6 +12,7 @@ use crate::boundary::{Crossing, Door, Handle, Output, Poison, boundary, release}
 use crate::error::backup_error;
 use crate::options::{Settings, backup_options};
 use crate::runtime::{Runtime, backup_runtime};
+use crate::store::backup_store;
 use crate::text::backup_text;
 
 /// A passphrase or a key. Wiped when it is freed.
@@ -138,7 +139,7 @@ pub unsafe extern "C" fn backup_repo_open(
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+pub(crate) enum Mode {
     Init,
     Open,
 }
@@ -166,6 +167,38 @@ unsafe fn open(
     let runtime = Arc::clone(runtime.shared());
     let repository = runtime.run(async {
         let store = store::from_url(url, settings.into_rest())?;
+        match mode {
+            Mode::Init => Repository::init_with(store, &credential.credential, runtime.env(), engine).await,
+            Mode::Open => Repository::open_with(store, &credential.credential, runtime.env(), engine).await,
+        }
+    })?;
+    out.give(backup_repo::new(runtime, repository));
+    Ok(())
+}
+
+/// # Safety
+/// As for the two functions that call it.
+pub(crate) unsafe fn open_store(
+    door: &Door<'_>,
+    runtime: *const backup_runtime,
+    store: *const backup_store,
+    options: *const backup_options,
+    credential: *const backup_credential,
+    out: *mut *mut backup_repo,
+    mode: Mode,
+) -> Result<()> {
+    // SAFETY: the same promise.
+    let (runtime, store, options) = unsafe {
+        (door.handle(runtime, "runtime")?, door.handle(store, "store")?, door.optional(options, "options")?)
+    };
+    // SAFETY: the same promise.
+    let (credential, out): (_, Output<_>) =
+        unsafe { (door.handle(credential, "credential")?, door.output(out, "out")?) };
+    let mut settings = Settings::of(options);
+    let engine = engine_options(&mut settings, mode)?;
+    settings.finish()?;
+    let (runtime, store) = (Arc::clone(runtime.shared()), Arc::clone(&store.store));
+    let repository = runtime.run(async {
         match mode {
             Mode::Init => Repository::init_with(store, &credential.credential, runtime.env(), engine).await,
             Mode::Open => Repository::open_with(store, &credential.credential, runtime.env(), engine).await,

@@ -68,12 +68,14 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
         backup_decision,
         backup_drill_result,
         backup_extend_result,
+        backup_graph_entry,
         backup_head,
         backup_item,
         backup_key,
         backup_label,
         backup_mirror_result,
         backup_parity_result,
+        backup_place,
         backup_probe,
         backup_problem,
         backup_progress,
@@ -83,8 +85,11 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
         backup_result,
         backup_salvage_result,
         backup_scrub_result,
+        backup_sink_vtable,
         backup_snapshot,
+        backup_source_vtable,
         backup_stats,
+        backup_store_vtable,
         backup_stream,
         backup_time,
         backup_verify_result
@@ -103,6 +108,51 @@ fn symbols_sizes_and_numbers_are_those_on_record() {
         gone.is_empty() && added.is_empty(),
         "gone: {gone:?}; new (BACKUP_REGENERATE=1 adds them): {added:?}"
     );
+}
+
+/// Programs ask for the interface that they were compiled against.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_shared_library_is_named_by_its_interface() {
+    let Ok(output) = Command::new("readelf").arg("-d").arg(library::shared()).output() else {
+        println!("skipped: there is no readelf");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let name = format!("[libbackup.so.{}]", backup::BACKUP_ABI_VERSION);
+    assert!(text.lines().any(|line| line.contains("SONAME") && line.contains(&name)), "{text}");
+}
+
+/// What is installed says the same version and interface as the library.
+#[test]
+fn the_installed_files_name_this_version() {
+    let read = |path: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
+    };
+    let version = format!("set(PACKAGE_VERSION \"{}\")", env!("CARGO_PKG_VERSION"));
+    assert!(read("cmake/backup-config-version.cmake").contains(&version), "{version}");
+    let interface = format!("set(BACKUP_ABI_VERSION {})", backup::BACKUP_ABI_VERSION);
+    assert!(read("CMakeLists.txt").contains(&interface), "{interface}");
+    let library = format!("version = \"{}.0.0\"", backup::BACKUP_ABI_VERSION);
+    assert!(read("Cargo.toml").contains(&library), "{library}");
+}
+
+/// The static library's global symbols of its own: what is linked with it must not meet another `backup_*`. Those of what it is made of
+/// (Rust's library, zstd, aws-lc) are there too, as in every static library of Rust; docs/ffi.md says what that means.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_static_library_has_every_function() {
+    let output =
+        Command::new("nm").args(["--defined-only", "--extern-only"]).arg(library::archive()).output();
+    let Ok(output) = output else {
+        println!("skipped: there is no nm");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Address, kind and name; names of members stand alone.
+    let words = text.lines().filter_map(|line| line.split_whitespace().nth(2));
+    let own: BTreeSet<String> = words.filter(|name| name.starts_with("backup_")).map(str::to_owned).collect();
+    assert_eq!(own, header_facts().1, "symbols of the archive (left) are not those of the header (right)");
 }
 
 /// A code that the engine has and the header has not, or under another number.

@@ -11,57 +11,11 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 mod library;
 
-const C: &[&str] = &["cc", "-std=c99"];
-const CPP: &[&str] = &["c++", "-std=c++17"];
-const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-pedantic", "-Werror"];
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn is_there(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    if !there {
-        println!("skipped: there is no {program}");
-    }
-    there
-}
-
-fn checked(command: &mut Command) -> Output {
-    let output = command.output().expect("the program starts");
-    assert!(
-        output.status.success(),
-        "{command:?} ended with {}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// What the static library needs of the system (`rustc --print native-static-libs`).
-const NATIVE: &[&str] =
-    if cfg!(target_os = "linux") { &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"] } else { &[] };
-
-/// Compiles `sources` and links them with the shared library.
-fn compile(compiler: &[&str], sources: &[PathBuf], program: &Path) {
-    let library = library::shared();
-    let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
-    rpath.push(library.parent().expect("a file lies in a folder"));
-    checked(compilation(compiler, sources, program).arg(&library).arg(rpath));
-}
-
-fn compilation(compiler: &[&str], sources: &[PathBuf], program: &Path) -> Command {
-    let (name, options) = compiler.split_first().expect("a compiler has a name");
-    let mut command = Command::new(name);
-    command.args(options).args(WARNINGS).arg("-g").arg("-I").arg(root().join("../include")).args(sources);
-    command.arg("-o").arg(program).arg("-pthread");
-    command
-}
+use library::compile::{C, CPP, NATIVE, checked, compilation, compile, is_there, root};
 
 /// A folder worth keeping.
 fn fill(folder: &Path) {

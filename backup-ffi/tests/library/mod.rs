@@ -3,12 +3,23 @@
 //! Cargo builds the crate in all its types before its tests and puts them beside the tests' own executables. Where a
 //! runner has moved those, the library is built again.
 
+#[allow(dead_code, reason = "not every test that has this module compiles")]
+pub(crate) mod compile;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The shared library.
 pub(crate) fn shared() -> PathBuf {
-    find(if cfg!(target_os = "macos") { "libbackup.dylib" } else { "libbackup.so" })
+    let library = find(if cfg!(target_os = "macos") { "libbackup.dylib" } else { "libbackup.so" });
+    // Programs look for it by the name that it says it has; an installation has that name.
+    #[cfg(target_os = "linux")]
+    {
+        let named = library.with_file_name(format!("libbackup.so.{}", backup::BACKUP_ABI_VERSION));
+        // Another test may have been faster.
+        let _ = std::os::unix::fs::symlink("libbackup.so", named);
+    }
+    library
 }
 
 /// The static library.

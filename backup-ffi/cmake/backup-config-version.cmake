@@ -1,0 +1,12 @@
+# The version of Cargo.toml; a test compares the two. Compatible is what has the same major version and is not older.
+set(PACKAGE_VERSION "0.1.0")
+string(REGEX MATCH "^[0-9]+" _backup_major "${PACKAGE_VERSION}")
+if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION OR NOT PACKAGE_FIND_VERSION_MAJOR STREQUAL _backup_major)
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+else()
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+  if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+    set(PACKAGE_VERSION_EXACT TRUE)
+  endif()
+endif()
+unset(_backup_major)
