@@ -34,21 +34,21 @@ inline const std::uint8_t *raw(std::string_view bytes) noexcept {
   return reinterpret_cast<const std::uint8_t *>(bytes.data());
 }
 
-inline Time time(std::int64_t seconds, std::uint32_t nanos) {
+inline Time when(std::int64_t seconds, std::uint32_t nanos) {
   const auto since = std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos);
   return Time(std::chrono::duration_cast<Time::duration>(since));
 }
 
-inline std::optional<Time> time(const backup_time &time) {
+inline std::optional<Time> when(const backup_time &time) {
   if (time.known == 0) return std::nullopt;
-  return detail::time(time.seconds, time.nanos);
+  return detail::when(time.seconds, time.nanos);
 }
 
 inline Snapshot snapshot(const backup_snapshot &snapshot) {
   return {snapshot.id,
           text(snapshot.collection),
           text(snapshot.kind),
-          time(snapshot.created_seconds, snapshot.created_nanos),
+          when(snapshot.created_seconds, snapshot.created_nanos),
           snapshot.state == BACKUP_STATE_COMPLETE,
           snapshot.suspicious != 0,
           snapshot.held != 0,
@@ -124,8 +124,8 @@ class Entry {
   [[nodiscard]] bool is_container() const noexcept {
     return item_.kind == BACKUP_ITEM_KIND_FOLDER || item_.kind == BACKUP_ITEM_KIND_PACKAGE;
   }
-  [[nodiscard]] std::optional<Time> created() const { return detail::time(item_.created); }
-  [[nodiscard]] std::optional<Time> modified() const { return detail::time(item_.modified); }
+  [[nodiscard]] std::optional<Time> created() const { return detail::when(item_.created); }
+  [[nodiscard]] std::optional<Time> modified() const { return detail::when(item_.modified); }
   [[nodiscard]] std::vector<StreamInfo> streams() const {
     std::vector<StreamInfo> all;
     for (std::uint64_t i = 0; i < item_.streams_count; i++) {

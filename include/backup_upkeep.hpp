@@ -36,7 +36,7 @@ struct ExtendResult {
   backup_extend_result figures;
   /* Objects that somebody has hidden or written over. */
   std::vector<std::string> tampered;
-  [[nodiscard]] std::optional<Time> locked_until() const { return detail::time(figures.locked_until); }
+  [[nodiscard]] std::optional<Time> locked_until() const { return detail::when(figures.locked_until); }
 };
 
 struct ParityResult {
