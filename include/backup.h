@@ -19,6 +19,7 @@
  *            once, another only by one at a time, and none while it is being freed. Callbacks come on the thread that
  *            made the call, one at a time; they must not call a function that takes a backup_repo, backup_runtime,
  *            backup_browser, backup_listing or backup_differences.
+ *            Functions of own sources, sinks and stores are called on threads of the library's that may block.
  *            After fork() a child must not use handles of its parent.
  */
 

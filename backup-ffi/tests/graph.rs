@@ -89,7 +89,7 @@ fn a_drive_of_a_simulated_tenant_comes_back_whole() {
         good(backup_graph_sites(graph, &raw mut list));
         entries(list);
         good(backup_graph_drives(graph, 1, c"ada@contoso.example".as_ptr(), &raw mut list));
-        assert_eq!(entries(list).into_iter().map(|entry| entry.1).collect::<Vec<_>>(), [ada.clone()]);
+        assert_eq!(entries(list).into_iter().map(|entry| entry.1).collect::<Vec<_>>(), [&*ada]);
         assert_eq!(failed(backup_graph_drives(graph, 4, c"ada".as_ptr(), &raw mut list)).0, 1);
         good(backup_graph_every_drive(graph, &raw mut list));
         let mut drives: Vec<_> = entries(list).into_iter().map(|entry| (entry.0, entry.1, entry.3)).collect();

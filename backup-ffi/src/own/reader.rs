@@ -170,9 +170,9 @@ pub unsafe extern "C" fn backup_reader_push(
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
         let reader = unsafe { door.handle(reader, "reader")? };
-        reader
-            .refusals
-            .note(unsafe { door.bytes(bytes, bytes_len, "bytes") }.and_then(|bytes| reader.push(bytes)))
+        // SAFETY: the caller keeps the contract of the header.
+        let bytes = unsafe { door.bytes(bytes, bytes_len, "bytes") };
+        reader.refusals.note(bytes.and_then(|bytes| reader.push(bytes)))
     })
 }
 

@@ -37,7 +37,7 @@ where
     Box<T>: Sized,
 {
     // SAFETY: every object of these tests is a `Box<Box<T>>`, alive until it is released.
-    unsafe { &**object.cast::<Box<T>>() }
+    unsafe { &*object.cast::<Box<T>>() }
 }
 
 fn object<T: ?Sized>(value: Box<T>) -> *mut c_void {

@@ -255,6 +255,7 @@ static backup_error *read_object(void *object, const char *key, uint64_t offset,
   (void)key;
   (void)offset;
   if (*(const int *)object == 2) return backup_reader_push(out, bytes, len != BACKUP_WHOLE && len > 1 ? (size_t)len - 1 : 1);
+  if (*(const int *)object > 3) return backup_error_new(BACKUP_CODE_NOT_FOUND, "never seen it", key, 0);
   while (error == NULL) error = backup_reader_push(out, bytes, sizeof bytes); /* never ends by itself */
   return error;
 }
