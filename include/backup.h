@@ -17,7 +17,8 @@
  * Structs    Set `struct_size` to sizeof of the struct before a call fills it. Structs only ever grow at the end.
  * Threads    Calls block until they are done. A handle passed as a pointer to const may be used by several threads at
  *            once, another only by one at a time, and none while it is being freed. Callbacks come on the thread that
- *            made the call, one at a time; they must not call a function that takes a backup_repo or backup_runtime.
+ *            made the call, one at a time; they must not call a function that takes a backup_repo, backup_runtime,
+ *            backup_browser, backup_listing or backup_differences.
  *            Functions of own sources, sinks and stores are called on threads of the library's that may block.
  *            After fork() a child must not use handles of its parent.
  */
@@ -407,6 +408,200 @@ typedef uint32_t backup_type;
 #endif // __cplusplus
 
 /**
+ * Reasons to look at a snapshot before earlier ones are let go. Numbers are added up; later versions may know more.
+ */
+enum backup_suspicion
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Many items are gone.
+   */
+  BACKUP_SUSPICION_MASS_REMOVAL = 1,
+  /**
+   * Many items differ from what they were, as after an encryption.
+   */
+  BACKUP_SUSPICION_MASS_CHANGE = 2,
+  /**
+   * Something that this version has no number for.
+   */
+  BACKUP_SUSPICION_OTHER = 1073741824,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_suspicion backup_suspicion;
+#else
+typedef uint32_t backup_suspicion;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How creations of one name by two at once end. Later versions may know more.
+ */
+enum backup_contest
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * One created the object, the other was told that it is there.
+   */
+  BACKUP_CONTEST_DECIDED = 0,
+  /**
+   * One created the object, the other got an error. Costs a writer that meets another one a read.
+   */
+  BACKUP_CONTEST_LOSER_FAILS = 1,
+  /**
+   * Something that this version has no number for.
+   */
+  BACKUP_CONTEST_OTHER = 255,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_contest backup_contest;
+#else
+typedef uint32_t backup_contest;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * When something takes effect in a store. Later versions may know more.
+ */
+enum backup_effect
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * When the call returns.
+   */
+  BACKUP_EFFECT_AT_ONCE = 0,
+  /**
+   * Some time after the call has returned.
+   */
+  BACKUP_EFFECT_LATE = 1,
+  /**
+   * Not at all: the call is refused. A prune gives nothing back then.
+   */
+  BACKUP_EFFECT_REFUSED = 2,
+  /**
+   * Something that this version has no number for.
+   */
+  BACKUP_EFFECT_OTHER = 255,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_effect backup_effect;
+#else
+typedef uint32_t backup_effect;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What became of a damaged object. Later versions may know more.
+ */
+enum backup_repair
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Its bytes can be computed: scrub again with the option `repair`, or see the findings for why they could not be put in place.
+   */
+  BACKUP_REPAIR_POSSIBLE = 0,
+  /**
+   * It is what it was again.
+   */
+  BACKUP_REPAIR_DONE = 1,
+  /**
+   * More is damaged than the parity makes good. Another copy of the repository may have it.
+   */
+  BACKUP_REPAIR_IMPOSSIBLE = 2,
+  /**
+   * Something that this version has no number for.
+   */
+  BACKUP_REPAIR_OTHER = 255,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_repair backup_repair;
+#else
+typedef uint32_t backup_repair;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How an item differs between two snapshots. Later versions may know more.
+ */
+enum backup_difference
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * There are no more differences.
+   */
+  BACKUP_DIFFERENCE_END = 0,
+  /**
+   * Only the later snapshot has it.
+   */
+  BACKUP_DIFFERENCE_ADDED = 1,
+  /**
+   * Only the earlier snapshot has it.
+   */
+  BACKUP_DIFFERENCE_REMOVED = 2,
+  /**
+   * It was renamed or moved, or its attributes changed; its content is the same.
+   */
+  BACKUP_DIFFERENCE_CHANGED = 3,
+  /**
+   * The bytes of a stream differ.
+   */
+  BACKUP_DIFFERENCE_CONTENT = 4,
+  /**
+   * Something that this version has no number for.
+   */
+  BACKUP_DIFFERENCE_OTHER = 255,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_difference backup_difference;
+#else
+typedef uint32_t backup_difference;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Whether the log of a salvaged repository reaches a head that was seen before.
+ */
+enum backup_reached
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * No head was given.
+   */
+  BACKUP_REACHED_UNKNOWN = 0,
+  /**
+   * The log still has it unchanged.
+   */
+  BACKUP_REACHED_YES = 1,
+  /**
+   * It does not.
+   */
+  BACKUP_REACHED_NO = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_reached backup_reached;
+#else
+typedef uint32_t backup_reached;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a sink did with an item.
  */
 enum backup_action
@@ -482,6 +677,11 @@ typedef uint32_t backup_graph_kind;
 typedef struct backup_attributes backup_attributes;
 
 /**
+ * A read-only view of one snapshot. Keeps what it needs of its repository and runtime.
+ */
+typedef struct backup_browser backup_browser;
+
+/**
  * A switch that stops operations from another thread.
  */
 typedef struct backup_cancel backup_cancel;
@@ -507,9 +707,29 @@ typedef struct backup_contents backup_contents;
 typedef struct backup_credential backup_credential;
 
 /**
+ * A list of damaged objects.
+ */
+typedef struct backup_damages backup_damages;
+
+/**
+ * What is to become of snapshots.
+ */
+typedef struct backup_decisions backup_decisions;
+
+/**
+ * The differences between two snapshots, one at a time. Keeps what it needs of its repository and runtime.
+ */
+typedef struct backup_differences backup_differences;
+
+/**
  * Where an own store names objects. Lives as long as the call that it was given to.
  */
 typedef struct backup_entries backup_entries;
+
+/**
+ * An item of a snapshot. Belongs to the caller, and needs neither browser nor repository any more.
+ */
+typedef struct backup_entry backup_entry;
 
 /**
  * Why a call failed. Belongs to the caller.
@@ -525,6 +745,26 @@ typedef struct backup_graph backup_graph;
  * What a tenant has, as it was when it was asked.
  */
 typedef struct backup_graph_list backup_graph_list;
+
+/**
+ * All that a snapshot says of itself.
+ */
+typedef struct backup_info backup_info;
+
+/**
+ * A list of key slots as they were when it was made.
+ */
+typedef struct backup_keys backup_keys;
+
+/**
+ * The items of a folder, a few at a time. Keeps what it needs of its browser.
+ */
+typedef struct backup_listing backup_listing;
+
+/**
+ * A list of texts: names of objects, ids of snapshots.
+ */
+typedef struct backup_names backup_names;
 
 /**
  * Names and values for a call that takes options.
@@ -575,6 +815,11 @@ typedef struct backup_source backup_source;
  * A place that holds named bytes.
  */
 typedef struct backup_store backup_store;
+
+/**
+ * A text that belongs to the caller.
+ */
+typedef struct backup_text backup_text;
 
 /**
  * Bytes of somebody else's. With a length of 0 the pointer is not looked at.
@@ -633,7 +878,7 @@ typedef struct {
 } backup_attribute;
 
 /**
- * Somebody or something in a tenant. Text lives as long as the list, and is NULL where there is none.
+ * What a mirror did.
  */
 typedef struct {
   /**
@@ -641,42 +886,226 @@ typedef struct {
    */
   uint32_t struct_size;
   /**
-   * What it is, a `backup_graph_kind`.
-   */
-  uint32_t kind;
-  /**
-   * For BACKUP_GRAPH_KIND_FAILED: why, a `backup_code`; otherwise 0.
-   */
-  uint32_t code;
-  /**
    * 0.
    */
   uint32_t reserved;
   /**
-   * Its id, which stays when it is renamed.
+   * Objects that the repository consists of, and that the copy should have.
    */
-  const char *id;
+  uint64_t objects;
   /**
-   * The name to show.
+   * Objects that were copied because the other store did not have them.
    */
-  const char *name;
+  uint64_t copied_objects;
   /**
-   * A user's sign-in name, a group's mail address, where people open a site or drive.
+   * Their bytes.
    */
-  const char *address;
+  uint64_t copied_bytes;
   /**
-   * For a drive: the id of the user, group or site that it belongs to.
+   * Objects of the other store that were not what they should be and are now.
    */
-  const char *owner_id;
+  uint64_t replaced_objects;
   /**
-   * For a drive: what to call its owner.
+   * Objects of the other store that the repository no longer has and that were deleted there.
    */
-  const char *owner;
+  uint64_t deleted_objects;
   /**
-   * For BACKUP_GRAPH_KIND_FAILED: why, in one line.
+   * Objects that are damaged here and were not copied, and such that are damaged there and were not replaced.
    */
-  const char *message;
-} backup_graph_entry;
+  uint64_t findings;
+  /**
+   * The end of the log that the copy has now, as backup_head has it. Empty if it has none. NUL-terminated.
+   */
+  char head[96];
+} backup_mirror_result;
+
+/**
+ * Running totals of one operation. Read fields beyond `bytes_stored` only if `struct_size` says that they are there.
+ */
+typedef struct {
+  /**
+   * Size of this struct in the library.
+   */
+  uint32_t struct_size;
+  /**
+   * What is going on, a `backup_phase`.
+   */
+  uint32_t phase;
+  /**
+   * Items finished; for a check, packs.
+   */
+  uint64_t items_done;
+  /**
+   * Items in all, 0 if unknown.
+   */
+  uint64_t items_total;
+  /**
+   * Bytes of content read from the source or handed to the sink.
+   */
+  uint64_t bytes_done;
+  /**
+   * Bytes of content in all, 0 if unknown.
+   */
+  uint64_t bytes_total;
+  /**
+   * Bytes written to the store (backup), or read from it (restore, check).
+   */
+  uint64_t bytes_stored;
+  /**
+   * Items that could not be handled.
+   */
+  uint64_t problems;
+} backup_progress;
+
+/**
+ * Called with running totals at most ten times a second and when the phase changes, on the thread that made the call.
+ * `progress` is valid during the call only. Anything but 0 cancels. Must return: no exception, no longjmp.
+ */
+typedef int32_t (*backup_progress_fn)(const backup_progress *progress, void *userdata);
+
+/**
+ * What is left of a repository, and what is not.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if the log is complete and nothing is known to be lost, else 0.
+   */
+  uint32_t whole;
+  /**
+   * 1 if nothing of the log that decides which snapshots there are is missing, as far as can be known; else 0.
+   */
+  uint32_t log_complete;
+  /**
+   * Whether the log reaches `known_head`, a `backup_reached`.
+   */
+  uint32_t known_head;
+  /**
+   * Log entries that were read.
+   */
+  uint64_t log_entries;
+  /**
+   * Checkpoints of the log that were read.
+   */
+  uint64_t checkpoints;
+  /**
+   * Snapshots that the log names and that read.
+   */
+  uint64_t snapshots;
+  /**
+   * Snapshots that read and of which nobody can say for sure that they belong to the repository.
+   */
+  uint64_t unconfirmed;
+  /**
+   * Snapshots that are still stored although the log says that they were removed.
+   */
+  uint64_t removed;
+  /**
+   * Segments of the index that were read.
+   */
+  uint64_t segments;
+  /**
+   * Packs that these name.
+   */
+  uint64_t packs;
+  /**
+   * Further packs, whose own directories were read in the place of segments.
+   */
+  uint64_t packs_rebuilt;
+  /**
+   * Chunks in the index, copies included.
+   */
+  uint64_t chunks;
+  /**
+   * Objects that should be there and are not, or do not read.
+   */
+  uint64_t findings;
+  /**
+   * The newest log entry that counts, as backup_head has it. Empty if there is none. NUL-terminated.
+   */
+  char head[96];
+} backup_salvage_result;
+
+/**
+ * What a drill found, and what that says.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if nothing that was looked at is bad, else 0.
+   */
+  uint32_t clean;
+  /**
+   * Snapshots that were drawn from.
+   */
+  uint64_t snapshots;
+  /**
+   * Snapshots that could not be drawn from, because they do not read. What follows does not speak of them.
+   */
+  uint64_t lost_snapshots;
+  /**
+   * Items in all snapshots that were drawn from.
+   */
+  uint64_t population;
+  /**
+   * Items that were drawn.
+   */
+  uint64_t sampled;
+  /**
+   * Streams of these items.
+   */
+  uint64_t streams;
+  /**
+   * Bytes of these streams.
+   */
+  uint64_t bytes;
+  /**
+   * Bytes read from the store.
+   */
+  uint64_t bytes_fetched;
+  /**
+   * Items that could not be read in full.
+   */
+  uint64_t failures;
+  /**
+   * Items whose content was compared with a source's.
+   */
+  uint64_t compared;
+  /**
+   * Items that the source has with the same tag and other content.
+   */
+  uint64_t differing;
+  /**
+   * Items that were not compared: the source has them in another state by now, or not any more, or without a tag to tell.
+   */
+  uint64_t changed;
+  /**
+   * What stood in the way of comparing or placing an item, and is no fault of the repository.
+   */
+  uint64_t problems;
+  /**
+   * What the sample was drawn with: the same seed draws the same items again.
+   */
+  uint64_t seed;
+  /**
+   * So many of `population` are bad at most.
+   */
+  uint64_t most_bad;
+  /**
+   * The same as a share, between 0 and 1.
+   */
+  double most_bad_share;
+  /**
+   * How sure that is, between 0 and 1.
+   */
+  double confidence;
+} backup_drill_result;
 
 /**
  * A point in time that may not be known.
@@ -771,6 +1200,245 @@ typedef struct {
    */
   const backup_attributes *details;
 } backup_item;
+
+/**
+ * Somebody or something in a tenant. Text lives as long as the list, and is NULL where there is none.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * What it is, a `backup_graph_kind`.
+   */
+  uint32_t kind;
+  /**
+   * For BACKUP_GRAPH_KIND_FAILED: why, a `backup_code`; otherwise 0.
+   */
+  uint32_t code;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its id, which stays when it is renamed.
+   */
+  const char *id;
+  /**
+   * The name to show.
+   */
+  const char *name;
+  /**
+   * A user's sign-in name, a group's mail address, where people open a site or drive.
+   */
+  const char *address;
+  /**
+   * For a drive: the id of the user, group or site that it belongs to.
+   */
+  const char *owner_id;
+  /**
+   * For a drive: what to call its owner.
+   */
+  const char *owner;
+  /**
+   * For BACKUP_GRAPH_KIND_FAILED: why, in one line.
+   */
+  const char *message;
+} backup_graph_entry;
+
+/**
+ * One snapshot. `collection` and `kind` live as long as the list.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * How whole it is, a `backup_state`.
+   */
+  uint32_t state;
+  /**
+   * When its run began, in seconds since 1970-01-01T00:00:00Z, by the clock of the writer.
+   */
+  int64_t created_seconds;
+  /**
+   * Nanoseconds within the second.
+   */
+  uint32_t created_nanos;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its id, NUL-terminated.
+   */
+  char id[40];
+  /**
+   * Id of what it is a state of, such as folder:/srv/data.
+   */
+  const char *collection;
+  /**
+   * Kind of what it is a state of, such as folder.
+   */
+  const char *kind;
+  /**
+   * 1 if its run reported a `backup_suspicion`, else 0.
+   */
+  uint32_t suspicious;
+  /**
+   * 1 if it must not be removed, else 0; see backup_repo_hold().
+   */
+  uint32_t held;
+  /**
+   * 1 if the log says for sure that it is in use: always, but in a salvaged repository.
+   */
+  uint32_t confirmed;
+  /**
+   * 0.
+   */
+  uint32_t reserved2;
+} backup_snapshot;
+
+/**
+ * Figures of the run that made a snapshot.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Items in the snapshot.
+   */
+  uint64_t items;
+  /**
+   * Bytes of content in the snapshot.
+   */
+  uint64_t bytes;
+  /**
+   * Items that the snapshot before did not have.
+   */
+  uint64_t added;
+  /**
+   * Items that differ from the snapshot before.
+   */
+  uint64_t changed;
+  /**
+   * Items that only the snapshot before had.
+   */
+  uint64_t removed;
+  /**
+   * Bytes of content read from the source.
+   */
+  uint64_t bytes_read;
+  /**
+   * Bytes written to the store up to the commit.
+   */
+  uint64_t bytes_stored;
+  /**
+   * Items that could not be read.
+   */
+  uint64_t problems;
+} backup_stats;
+
+/**
+ * A name and a value of the embedder's own that a snapshot keeps. Both live as long as the info.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its name.
+   */
+  const char *name;
+  /**
+   * Its value.
+   */
+  const char *value;
+} backup_label;
+
+/**
+ * One key slot.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its length in bytes.
+   */
+  uint64_t size;
+  /**
+   * Its id, NUL-terminated.
+   */
+  char id[40];
+} backup_key;
+
+/**
+ * How a repository is locked, as the log says.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if an extension of the locks is due, else 0.
+   */
+  uint32_t locks_due;
+  /**
+   * How long everything is locked ahead, in seconds; 0 if that is not the policy.
+   */
+  uint64_t period_seconds;
+  /**
+   * Until when everything that the snapshots need is locked at least. Not known without a policy, or before the first extension under it.
+   */
+  backup_time locked_until;
+} backup_protection;
+
+/**
+ * What an extension of locks did.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Everything in use is locked at least until then. Not known without a policy.
+   */
+  backup_time locked_until;
+  /**
+   * Objects whose lock was made longer; 0 if that was not due.
+   */
+  uint64_t extended_objects;
+  /**
+   * Objects that somebody has hidden or written over. Their first version was locked all the same: open the repository `as_of` an
+   * earlier time.
+   */
+  uint64_t tampered;
+} backup_extend_result;
 
 /**
  * Where and how an item is to be put.
@@ -917,6 +1585,116 @@ typedef struct {
 } backup_store_vtable;
 
 /**
+ * What is protected now.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Objects that parity protects now.
+   */
+  uint64_t objects;
+  /**
+   * Sets of parity that there are now.
+   */
+  uint64_t sets;
+  /**
+   * Sets that this run has made.
+   */
+  uint64_t new_sets;
+  /**
+   * Bytes of their parity.
+   */
+  uint64_t new_bytes;
+  /**
+   * Sets that were given up: what they protected is gone, or in another set now.
+   */
+  uint64_t dropped_sets;
+  /**
+   * Objects that are not what they should be. They are in no set.
+   */
+  uint64_t findings;
+} backup_parity_result;
+
+/**
+ * What a scrub found and did.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if everything that is protected is what it was, now; else 0.
+   */
+  uint32_t sound;
+  /**
+   * Sets of parity that were checked.
+   */
+  uint64_t sets;
+  /**
+   * Objects that they protect.
+   */
+  uint64_t objects;
+  /**
+   * Objects of the repository that are listed and that no set protects.
+   */
+  uint64_t unprotected_objects;
+  /**
+   * Bytes read for the check; repairs read more.
+   */
+  uint64_t bytes_read;
+  /**
+   * Damaged objects, repaired or not.
+   */
+  uint64_t damages;
+  /**
+   * Sets that do not open, and repairs that failed.
+   */
+  uint64_t findings;
+} backup_scrub_result;
+
+/**
+ * One damaged object. The text lives as long as the list.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if it is not there at all, else 0.
+   */
+  uint32_t missing;
+  /**
+   * How many of its blocks of 64 KiB are damaged; 0 if it is only longer than it was.
+   */
+  uint64_t bad_blocks;
+  /**
+   * How many blocks it has.
+   */
+  uint64_t blocks;
+  /**
+   * What became of it, a `backup_repair`.
+   */
+  uint32_t repair;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its name in the store.
+   */
+  const char *object;
+} backup_damage;
+
+/**
  * One problem. The text lives as long as the list.
  */
 typedef struct {
@@ -939,6 +1717,76 @@ typedef struct {
 } backup_problem;
 
 /**
+ * What a prune did, or would do.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Snapshots and checkpoints of interrupted runs whose needs were marked.
+   */
+  uint64_t snapshots;
+  /**
+   * Packs in use before.
+   */
+  uint64_t packs;
+  /**
+   * Their bytes.
+   */
+  uint64_t bytes;
+  /**
+   * Bytes of these that no snapshot needed before; estimated from the share of each pack.
+   */
+  uint64_t unused_bytes;
+  /**
+   * The same afterwards.
+   */
+  uint64_t unused_bytes_after;
+  /**
+   * Packs that were condemned because nothing in them is needed.
+   */
+  uint64_t dead_packs;
+  /**
+   * Their bytes.
+   */
+  uint64_t dead_bytes;
+  /**
+   * Packs that were condemned after what is needed of them had been copied.
+   */
+  uint64_t copied_packs;
+  /**
+   * Their bytes.
+   */
+  uint64_t copied_bytes;
+  /**
+   * Objects that no log entry names, condemned as the remains of writers that are gone.
+   */
+  uint64_t stray_objects;
+  /**
+   * Their bytes.
+   */
+  uint64_t stray_bytes;
+  /**
+   * Objects condemned by this run or earlier ones that were deleted.
+   */
+  uint64_t deleted_objects;
+  /**
+   * Objects that the store did not let go yet; a later prune tries again.
+   */
+  uint64_t locked_objects;
+  /**
+   * Packs that were to be copied and could not be read in full. They stay as they are.
+   */
+  uint64_t findings;
+} backup_prune_result;
+
+/**
  * The end of a repository's log, as this client knows it.
  */
 typedef struct {
@@ -959,6 +1807,36 @@ typedef struct {
    */
   char text[96];
 } backup_head;
+
+/**
+ * What is to become of one snapshot. The texts live as long as the list.
+ */
+typedef struct {
+  /**
+   * Size of this struct; set it before the call.
+   */
+  uint32_t struct_size;
+  /**
+   * 1 if it stays, 0 if it may go.
+   */
+  uint32_t keep;
+  /**
+   * Id of the snapshot, NUL-terminated.
+   */
+  char snapshot[40];
+  /**
+   * Id of what it is a state of.
+   */
+  const char *collection;
+  /**
+   * Every reason to keep it, for people, with commas between them; empty if it may go.
+   */
+  const char *reasons;
+  /**
+   * The same for programs, a JSON array such as ["newest_clean",{"daily":1}].
+   */
+  const char *reasons_json;
+} backup_decision;
 
 /**
  * What a backup did.
@@ -1008,51 +1886,24 @@ typedef struct {
    * Id of the snapshot, NUL-terminated.
    */
   char snapshot[40];
+  /**
+   * Reasons to look at it before earlier ones are let go: a sum of `backup_suspicion` numbers, 0 for none. `removed`,
+   * `changed` and `previous_items` are its figures.
+   */
+  uint32_t suspicions;
+  /**
+   * 1 if an extension of the locks is due, else 0; see backup_repo_extend_locks().
+   */
+  uint32_t locks_due;
+  /**
+   * Items that the snapshot before had.
+   */
+  uint64_t previous_items;
+  /**
+   * Until when everything that the snapshot needs is locked at least, if that is the policy.
+   */
+  backup_time locked_until;
 } backup_result;
-
-/**
- * Running totals of one operation. Read fields beyond `bytes_stored` only if `struct_size` says that they are there.
- */
-typedef struct {
-  /**
-   * Size of this struct in the library.
-   */
-  uint32_t struct_size;
-  /**
-   * What is going on, a `backup_phase`.
-   */
-  uint32_t phase;
-  /**
-   * Items finished; for a check, packs.
-   */
-  uint64_t items_done;
-  /**
-   * Items in all, 0 if unknown.
-   */
-  uint64_t items_total;
-  /**
-   * Bytes of content read from the source or handed to the sink.
-   */
-  uint64_t bytes_done;
-  /**
-   * Bytes of content in all, 0 if unknown.
-   */
-  uint64_t bytes_total;
-  /**
-   * Bytes written to the store (backup), or read from it (restore, check).
-   */
-  uint64_t bytes_stored;
-  /**
-   * Items that could not be handled.
-   */
-  uint64_t problems;
-} backup_progress;
-
-/**
- * Called with running totals at most ten times a second and when the phase changes, on the thread that made the call.
- * `progress` is valid during the call only. Anything but 0 cancels. Must return: no exception, no longjmp.
- */
-typedef int32_t (*backup_progress_fn)(const backup_progress *progress, void *userdata);
 
 /**
  * What a restore did.
@@ -1135,7 +1986,7 @@ typedef struct {
 } backup_verify_result;
 
 /**
- * One snapshot. `collection` and `kind` live as long as the list.
+ * What a store was seen to do. Whatever would put data at risk is an error instead, code 27.
  */
 typedef struct {
   /**
@@ -1143,34 +1994,26 @@ typedef struct {
    */
   uint32_t struct_size;
   /**
-   * How whole it is, a `backup_state`.
+   * 1 if the store was probed; if it is 0, what follows says nothing.
    */
-  uint32_t state;
+  uint32_t known;
   /**
-   * When its run began, in seconds since 1970-01-01T00:00:00Z, by the clock of the writer.
+   * How creations of one name by two at once end, a `backup_contest`.
    */
-  int64_t created_seconds;
+  uint32_t contest;
   /**
-   * Nanoseconds within the second.
+   * When a listing names what was created before it, a `backup_effect`.
    */
-  uint32_t created_nanos;
+  uint32_t listing;
   /**
-   * 0.
+   * When a deletion takes effect, a `backup_effect`.
    */
-  uint32_t reserved;
+  uint32_t deletion;
   /**
-   * Its id, NUL-terminated.
+   * 1 if listings say when objects were created, else 0.
    */
-  char id[40];
-  /**
-   * Id of what it is a state of, such as folder:/srv/data.
-   */
-  const char *collection;
-  /**
-   * Kind of what it is a state of, such as folder.
-   */
-  const char *kind;
-} backup_snapshot;
+  uint32_t tells_time;
+} backup_probe;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1218,6 +2061,210 @@ backup_error *backup_attributes_at(const backup_attributes *attributes,
  * Frees attributes.
  */
 BACKUP_API void backup_attributes_free(backup_attributes *attributes);
+
+/**
+ * Looks into a snapshot, named by its id, without restoring it. One request.
+ *
+ * Paths are names joined by '/', and begin below the top: a collection with a single top item that is a folder has it as "", one
+ * with several top items begins with their names.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_browse(const backup_repo *repo,
+                                 const char *snapshot,
+                                 backup_browser **out);
+
+/**
+ * Tells what the snapshot says of itself. Costs no request.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_info(const backup_browser *browser,
+                                  backup_info **out);
+
+/**
+ * Gives the item at a path; of several with the same name, the one with the smallest id. Code 10 if there is none.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_stat(const backup_browser *browser,
+                                  const char *path,
+                                  backup_entry **out);
+
+/**
+ * Gives the item with this id. Code 10 if there is none.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_item(const backup_browser *browser,
+                                  const uint8_t *id,
+                                  size_t id_len,
+                                  backup_entry **out);
+
+/**
+ * Begins a listing of what a folder holds, in bytewise order of names. Holds 256 items in memory at most, however many there are.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_list(const backup_browser *browser,
+                                  const char *path,
+                                  backup_listing **out);
+
+/**
+ * The same for what lies below the item with this id; without one (a length of 0), the top items.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_list_below(const backup_browser *browser,
+                                        const uint8_t *id,
+                                        size_t id_len,
+                                        backup_listing **out);
+
+/**
+ * Gives the path of the item with this id, for people: what is not UTF-8 in names is shown as \xNN.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_path(const backup_browser *browser,
+                                  const uint8_t *id,
+                                  size_t id_len,
+                                  backup_text **out);
+
+/**
+ * Reads bytes of a stream ("content" of a file) from `offset` on into `buffer`, and tells in `bytes_read` how many: fewer than
+ * `buffer_len` only at the end of the stream, 0 from there on.
+ *
+ * Fetches only what the range touches. Whoever reads a stream from beginning to end does well to ask for 1 MiB or more at a time, or to
+ * restore it. After an error the buffer's content has no meaning. Several threads may read at once.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_browser_read(const backup_browser *browser,
+                                  const uint8_t *id,
+                                  size_t id_len,
+                                  const char *stream,
+                                  uint64_t offset,
+                                  uint8_t *buffer,
+                                  size_t buffer_len,
+                                  uint64_t *bytes_read);
+
+/**
+ * Frees a browser.
+ */
+BACKUP_API void backup_browser_free(backup_browser *browser);
+
+/**
+ * Gives the next item of a listing, NULL if there is none any more. After an error the same call may be tried again.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_listing_next(backup_listing *listing,
+                                  backup_entry **out);
+
+/**
+ * Frees a listing.
+ */
+BACKUP_API void backup_listing_free(backup_listing *listing);
+
+/**
+ * Copies the repository to another store, or brings such a copy up to date. The copy is a repository of its own that opens with the same
+ * keys; do not write to it.
+ *
+ * Options (may be NULL): `check` (true, false), also read what the other store has already, and replace what is not the same: so a copy mends
+ * where it came from; `delete` (true, false), also delete there what prunes have taken from here. `cancel`, `result`, `findings` and
+ * `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_mirror(const backup_repo *repo,
+                                 const backup_store *to,
+                                 const backup_options *options,
+                                 const backup_cancel *cancel,
+                                 backup_mirror_result *result,
+                                 backup_problems **findings,
+                                 backup_progress_fn progress,
+                                 void *userdata);
+
+/**
+ * Opens what is left of a damaged repository, for reading only. Damage is no error: the result counts and `findings` names it.
+ *
+ * What comes out can be listed, browsed, restored, drilled and verified; whatever would write is code 12. Options (may be NULL): `known_head`,
+ * a text from backup_repo_head(): then the result says whether the log reaches it; `with_removed` (true, false), take snapshots too that
+ * the log says were removed. `result`, `unconfirmed` and `removed` (ids of snapshots) and `findings` may be NULL. docs/recovery.md has more.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_salvage(const backup_runtime *runtime,
+                                  const backup_store *store,
+                                  const backup_options *options,
+                                  const backup_credential *credential,
+                                  backup_repo **out,
+                                  backup_salvage_result *result,
+                                  backup_names **unconfirmed,
+                                  backup_names **removed,
+                                  backup_problems **findings);
+
+/**
+ * Begins a comparison of two snapshots, named by their ids. Reads only what differs, as it is asked for.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_diff(const backup_repo *repo,
+                               const char *before,
+                               const char *after,
+                               backup_differences **out);
+
+/**
+ * Gives the next difference, in order of item ids.
+ *
+ * `kind` gets a `backup_difference`, BACKUP_DIFFERENCE_END if there is none any more. `before` and `after` (may be NULL) get the item
+ * as the earlier and the later snapshot have it, and NULL where that one does not have it. After an error the comparison is over.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_differences_next(backup_differences *differences,
+                                      uint32_t *kind,
+                                      backup_entry **before,
+                                      backup_entry **after);
+
+/**
+ * Frees a comparison.
+ */
+BACKUP_API void backup_differences_free(backup_differences *differences);
+
+/**
+ * Reads a random sample of items in full, as a restore does, and says how many of all can be bad at most. Writes nothing into the
+ * repository. Damage is no error: the result counts and `report` names it.
+ *
+ * `against` has `against_count` sources: what was drawn from their collections is compared with what they have now, where tags are the same. `sink`
+ * (may be NULL) gets the items that were read. Options (may be NULL): `snapshot`, any number of ids to draw from (default: the newest of each
+ * collection); `items`, how many to draw; `confidence` (default 0.95); `share` (default 0.01): draw as many as it takes to say, if none is bad,
+ * that fewer than this share are; `seed`. `cancel`, `result`, `statement` (the result in one line, for people), `report` (all of it as JSON) and
+ * `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_drill(const backup_repo *repo,
+                                const backup_source *const *against,
+                                size_t against_count,
+                                const backup_sink *sink,
+                                const backup_options *options,
+                                const backup_cancel *cancel,
+                                backup_drill_result *result,
+                                backup_text **statement,
+                                backup_text **report,
+                                backup_progress_fn progress,
+                                void *userdata);
+
+/**
+ * Fills `out` with the item. Sizes of its streams are exact. What `out` points to lives as long as the entry.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_entry_item(const backup_entry *entry, backup_item *out);
+
+/**
+ * Frees an entry.
+ */
+BACKUP_API void backup_entry_free(backup_entry *entry);
 
 /**
  * Makes an error for a callback to return. Never NULL.
@@ -1464,6 +2511,145 @@ backup_error *backup_graph_drive_sink(const backup_graph *graph,
                                       backup_sink **out);
 
 /**
+ * Tells what a snapshot, named by its id, says of itself. One request.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_snapshot(const backup_repo *repo,
+                                   const char *snapshot,
+                                   backup_info **out);
+
+/**
+ * Fills `out` with what a list of snapshots says of it. `collection` and `kind` live as long as the info.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_info_summary(const backup_info *info, backup_snapshot *out);
+
+/**
+ * Fills `out` with the figures of its run.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_info_stats(const backup_info *info, backup_stats *out);
+
+/**
+ * The id of the snapshot that its run built on. NULL for NULL and if there was none; lives as long as the info.
+ */
+BACKUP_API
+const char *backup_info_parent(const backup_info *info);
+
+/**
+ * How many labels it has. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_info_label_count(const backup_info *info);
+
+/**
+ * Fills `out` with the label of this number, the first being 0.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_info_label_at(const backup_info *info,
+                                   uint64_t index,
+                                   backup_label *out);
+
+/**
+ * Lists the items that could not be read, the first 1,000 of them; backup_stats has their number.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_info_problems(const backup_info *info,
+                                   backup_problems **out);
+
+/**
+ * Judges the run by its figures: what touches at least 20 items and at least `percent` of those that the snapshot before had is
+ * suspicious. The answer is a sum of `backup_suspicion` numbers; 0 for none, and for NULL. Backups ask with 25 unless told otherwise.
+ */
+BACKUP_API
+uint32_t backup_info_suspicions(const backup_info *info,
+                                uint32_t percent);
+
+/**
+ * Frees an info.
+ */
+BACKUP_API void backup_info_free(backup_info *info);
+
+/**
+ * Lists the key slots in order of their ids. One listing of the store.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_repo_keys(const backup_repo *repo, backup_keys **out);
+
+/**
+ * Lets another passphrase or key open the repository too. `out` (may be NULL) gets the id of its slot.
+ *
+ * Options (may be NULL): `kdf_memory_kib`, `kdf_passes`, `kdf_lanes`, the cost of stretching a passphrase. To change a passphrase, add the new
+ * one, then remove the old one's slot. What is stored stays as it is: whoever has copied slot and passphrase before can still open it.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_add_key(const backup_repo *repo,
+                                  const backup_credential *credential,
+                                  const backup_options *options,
+                                  backup_text **out);
+
+/**
+ * Takes a key slot, named by its id, away. Clients that have the repository open keep it open. The last slot stays: code 1.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_remove_key(const backup_repo *repo,
+                                     const char *id);
+
+/**
+ * How many key slots there are. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_keys_count(const backup_keys *keys);
+
+/**
+ * Fills `out` with the key slot of this number, the first being 0.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_keys_at(const backup_keys *keys,
+                             uint64_t index,
+                             backup_key *out);
+
+/**
+ * Frees a list of key slots.
+ */
+BACKUP_API void backup_keys_free(backup_keys *keys);
+
+/**
+ * Protects the repository against whoever can delete: from now on every writer locks what it stores, so that everything that a
+ * snapshot needs is locked for so many seconds from its commit on. 0 ends that, which takes back no lock that is there.
+ *
+ * **A lock cannot be taken back**: what is locked is paid for until the lock ends. Locks grow with time only if
+ * backup_repo_extend_locks() is run. Costs one request for each object that there is. Code 27 if the store cannot lock; then nothing has changed.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_protect(const backup_repo *repo,
+                                  uint64_t period_seconds);
+
+/**
+ * Fills `out` with how the repository is locked, as is known now. Costs no request.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_protection(const backup_repo *repo,
+                                     backup_protection *out);
+
+/**
+ * Makes the locks of everything in use longer, if that is due. Run it once a day: it does nothing on nine days of ten.
+ *
+ * `cancel`, `result`, `tampered` (names of objects that somebody has hidden or written over) and `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_extend_locks(const backup_repo *repo,
+                                       const backup_cancel *cancel,
+                                       backup_extend_result *result,
+                                       backup_names **tampered,
+                                       backup_progress_fn progress,
+                                       void *userdata);
+
+/**
  * Makes an empty set of options. Which ones exist is said where they are taken.
  */
 BACKUP_API BACKUP_NODISCARD backup_error *backup_options_new(backup_options **out);
@@ -1687,6 +2873,116 @@ backup_error *backup_repo_open_store(const backup_runtime *runtime,
                                      backup_repo **out);
 
 /**
+ * Adds Reed-Solomon parity for all objects that have none yet, so that a scrub finds and mends damage. Run it after backups and prunes;
+ * it may run beside either.
+ *
+ * Options (may be NULL): `parity` (1 to 32) and `members` (1 to 255), which go together: so many parity objects for every so many objects; 2
+ * for 20 unless told otherwise. Reads what has no parity yet, once. `cancel`, `result`, `findings` and `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_add_parity(const backup_repo *repo,
+                                     const backup_options *options,
+                                     const backup_cancel *cancel,
+                                     backup_parity_result *result,
+                                     backup_problems **findings,
+                                     backup_progress_fn progress,
+                                     void *userdata);
+
+/**
+ * Gives what the repository's signatures are checked with, as hexadecimal text: all that a scrub needs. No secret.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_public_key(const backup_repo *repo,
+                                     backup_text **out);
+
+/**
+ * Checks everything that parity protects in a store, and mends it on request, without any secret. Damage is no error: the result counts
+ * and `damages` names it.
+ *
+ * `public_key` is a text from backup_repo_public_key(); nothing that it did not sign is believed. Options (may be NULL): `repair` (true, false),
+ * put what can be computed in the place of what is damaged; two repairs of one store must not run at once. `cancel`, `result`, `damages`,
+ * `findings` (sets that do not open, repairs that failed) and `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_store_scrub(const backup_runtime *runtime,
+                                 const backup_store *store,
+                                 const char *public_key,
+                                 const backup_options *options,
+                                 const backup_cancel *cancel,
+                                 backup_scrub_result *result,
+                                 backup_damages **damages,
+                                 backup_problems **findings,
+                                 backup_progress_fn progress,
+                                 void *userdata);
+
+/**
+ * How many damaged objects there are. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_damages_count(const backup_damages *damages);
+
+/**
+ * Fills `out` with the damaged object of this number, the first being 0.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_damages_at(const backup_damages *damages,
+                                uint64_t index,
+                                backup_damage *out);
+
+/**
+ * Frees a list of damaged objects.
+ */
+BACKUP_API void backup_damages_free(backup_damages *damages);
+
+/**
+ * Checks a policy, a JSON object as docs/retention.md has it. The error names the rule that is wrong.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_policy_validate(const char *policy);
+
+/**
+ * Gives the rule that counts for a collection, as JSON; null if none does.
+ *
+ * `protectable` is a JSON object: {"collection": {"id": "...", "kind": "drive"}, "path": "Sites/A", "groups": [], "labels": [["name", "value"]],
+ * "bytes": 1000}. All but `collection` may be left out.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_policy_rule_for(const char *policy,
+                                     const char *protectable,
+                                     backup_text **out);
+
+/**
+ * Gives what is due, and when to ask again, as JSON: {"due": [{"collection": {...}, "rule": "...", "overdue_seconds": 0, "never": true}],
+ * "next_at": {"seconds": 0, "nanos": 0}}; `next_at` is null if nothing else becomes due.
+ *
+ * `now` is a time such as 2026-11-24T08:20:00Z; nobody else is asked for it. `listed` is a JSON array of what there is, as for
+ * backup_policy_rule_for(). `last` is a JSON array of when it was backed up: [{"collection": "id", "good": {"seconds": 0, "nanos": 0}, "attempt": null}];
+ * both times may be left out.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_policy_plan(const char *policy,
+                                 const char *now,
+                                 const char *listed,
+                                 const char *last,
+                                 backup_text **out);
+
+/**
+ * Gives what is protected and what is not, as JSON with the arrays `protected`, `excluded`, `unprotected`, `overdue` and `gone`.
+ * Arguments as for backup_policy_plan().
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_policy_coverage(const char *policy,
+                                     const char *now,
+                                     const char *listed,
+                                     const char *last,
+                                     backup_text **out);
+
+/**
  * How many problems there are. 0 for NULL.
  */
 BACKUP_API uint64_t backup_problems_count(const backup_problems *problems);
@@ -1722,6 +3018,23 @@ backup_error *backup_cancel_request(const backup_cancel *cancel);
  * Frees a switch. Operations that have it go on.
  */
 BACKUP_API void backup_cancel_free(backup_cancel *cancel);
+
+/**
+ * Gives back the room of what no snapshot needs. Safe beside backups, restores and other prunes.
+ *
+ * Options (may be NULL): `grace_seconds`, how long what is young is left alone (default 86400; a shorter one endangers nothing, but
+ * makes backups under way store some things again or fail with code 26); `unused_percent`, of the bytes that stay how many may be unused (default 10);
+ * `dry_run` (true, false), only tell what would be done. `cancel`, `result`, `findings` and `progress` may be NULL.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_prune(const backup_repo *repo,
+                                const backup_options *options,
+                                const backup_cancel *cancel,
+                                backup_prune_result *result,
+                                backup_problems **findings,
+                                backup_progress_fn progress,
+                                void *userdata);
 
 /**
  * Makes a credential of a passphrase: any bytes, as they are. The library wipes its copy; wipe yours.
@@ -1768,7 +3081,10 @@ backup_error *backup_repo_init(const backup_runtime *runtime,
  * `url` and options as for backup_repo_init(), without the `kdf_` ones. With `known_head`, a text from
  * backup_repo_head(), a store that shows an older state or another repository is refused with code 23. With `index_cache`,
  * a folder on a local disk that is made if need be, the index is kept there in mapped files instead of memory, and only
- * what is new is read at the next opening; it may be shared, deleted and lost.
+ * what is new is read at the next opening; it may be shared, deleted and lost. With `as_of`, a time such as
+ * 2026-11-24T08:20:00Z by the store's clock, it is opened as it was then, whatever was hidden, overwritten or added since, and for
+ * reading only; the store must keep versions. With `probe` (true, false), what the store does is tried before, as
+ * backup_store_probe() does.
  */
 BACKUP_API
 BACKUP_NODISCARD
@@ -1777,6 +3093,11 @@ backup_error *backup_repo_open(const backup_runtime *runtime,
                                const backup_options *options,
                                const backup_credential *credential,
                                backup_repo **out);
+
+/**
+ * Gives the repository's id. Costs no request.
+ */
+BACKUP_API BACKUP_NODISCARD backup_error *backup_repo_id(const backup_repo *repo, backup_text **out);
 
 /**
  * Tells the end of the log. Costs no request.
@@ -1789,11 +3110,61 @@ BACKUP_API BACKUP_NODISCARD backup_error *backup_repo_head(const backup_repo *re
 BACKUP_API void backup_repo_free(backup_repo *repo);
 
 /**
+ * Checks one retention, a JSON object such as {"daily": 14, "weekly": 8}. Fields that do not exist are refused.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_retention_validate(const char *retention);
+
+/**
+ * Decides which snapshots of some collections may go, and removes nothing: a rehearsal of backup_repo_retain().
+ *
+ * `rules` is a JSON object of retentions by the ids of collections: {"folder:/srv": {"daily": 14, "weekly": 8}}; docs/retention.md has
+ * the fields. The list has every snapshot of these collections, by collection in the order of their ids, within it the oldest first.
+ * Times are the store's. Costs one listing, and one request a snapshot where a retention asks for labels.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_decide(const backup_repo *repo,
+                                 const char *rules,
+                                 backup_decisions **out);
+
+/**
+ * Removes what backup_repo_decide() lets go, in one log entry. What was removed takes room until backup_repo_prune(). `out` (may be
+ * NULL) gets what was decided.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_retain(const backup_repo *repo,
+                                 const char *rules,
+                                 backup_decisions **out);
+
+/**
+ * How many snapshots were decided about. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_decisions_count(const backup_decisions *decisions);
+
+/**
+ * Fills `out` with the decision of this number, the first being 0.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_decisions_at(const backup_decisions *decisions,
+                                  uint64_t index,
+                                  backup_decision *out);
+
+/**
+ * Frees a list of decisions.
+ */
+BACKUP_API void backup_decisions_free(backup_decisions *decisions);
+
+/**
  * Backs up a source: a new snapshot.
  *
  * Items that cannot be read are no error; the result counts and `problems` names them. Options (may be NULL):
  * `full` (true, false), enumerate everything although the source could tell what changed; `label.NAME`, a text of your
- * own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing.
+ * own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
+ * which share of the items before on a loss or a change is reported as suspicious (default 25, above 100 for never).
  * `cancel`, `result`, `problems` and `progress` may be NULL. Several backups of one repository may run at once.
  */
 BACKUP_API
@@ -1811,7 +3182,7 @@ backup_error *backup_repo_backup(const backup_repo *repo,
  * Restores a snapshot, named by its id, to a sink.
  *
  * `conflict` is a `backup_conflict`. Options (may be NULL): `only` and `except`, any number of glob patterns of paths
- * to restore and to leave out. Items that cannot be restored are no error; the result counts and `problems` names them.
+ * to restore and to leave out; `undo`, the id of a later snapshot: only what that one has lost or changed is brought back. Items that cannot be restored are no error; the result counts and `problems` names them.
  * `cancel`, `result`, `problems` and `progress` may be NULL.
  */
 BACKUP_API
@@ -1843,6 +3214,15 @@ backup_error *backup_repo_verify(const backup_repo *repo,
                                  void *userdata);
 
 /**
+ * Tells what a source's last run has cost so far, by name: requests, retries, milliseconds waited and so on, as the source has them.
+ * A folder has none.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_source_metrics(const backup_source *source,
+                                    backup_attributes **out);
+
+/**
  * Makes a runtime with `threads` threads for input and output (0: the library chooses). Computing has one thread per
  * processor besides, started when first needed.
  */
@@ -1865,6 +3245,53 @@ backup_error *backup_repo_snapshots(const backup_repo *repo,
                                     backup_snapshots **out);
 
 /**
+ * Lists the newest snapshot of a collection, after a look at what other writers have committed since. The list is empty if
+ * there is none.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_latest(const backup_repo *repo,
+                                 const char *collection,
+                                 backup_snapshots **out);
+
+/**
+ * Reads what other writers have committed since. Calls that need that do it themselves; what costs no request, such as
+ * backup_repo_head(), tells what is known.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_refresh(const backup_repo *repo);
+
+/**
+ * Gives snapshots, named by their ids, up. They are no longer listed, and backup_repo_prune() gives back what only they needed.
+ * Those that are not there are passed over. If one of them is held, none is removed: code 12.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_remove(const backup_repo *repo,
+                                 const char *const *snapshots,
+                                 size_t snapshots_count);
+
+/**
+ * Keeps snapshots, named by their ids, from being removed by whatever rule or hand, until they are released: a legal hold. If one of
+ * them is not there, none is held: code 10.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_hold(const backup_repo *repo,
+                               const char *const *snapshots,
+                               size_t snapshots_count);
+
+/**
+ * Lets snapshots, named by their ids, be removed again. If one of them is not there, none is released: code 10.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_release(const backup_repo *repo,
+                                  const char *const *snapshots,
+                                  size_t snapshots_count);
+
+/**
  * How many snapshots there are. 0 for NULL.
  */
 BACKUP_API uint64_t backup_snapshots_count(const backup_snapshots *snapshots);
@@ -1884,9 +3311,72 @@ backup_error *backup_snapshots_at(const backup_snapshots *snapshots,
 BACKUP_API void backup_snapshots_free(backup_snapshots *snapshots);
 
 /**
+ * Opens the store at an address. Costs no request.
+ *
+ * `url` as for backup_repo_init(). Options (may be NULL) are the store's (`aws_region`, `timeout` and so on), which refuses those that it
+ * does not know.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_store_open(const backup_runtime *runtime,
+                                const char *url,
+                                const backup_options *options,
+                                backup_store **out);
+
+/**
+ * Tries what a store does, and refuses one that is not safe for a repository: code 27. Creates two objects of 5 KB below probe/ and
+ * deletes them again; 24 requests. Creating a repository does the same.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_store_probe(const backup_runtime *runtime,
+                                 const backup_store *store,
+                                 backup_probe *out);
+
+/**
+ * Fills `out` with what the store was seen to do when this repository was created, or opened with the option `probe`. Costs no request.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_repo_probe(const backup_repo *repo,
+                                backup_probe *out);
+
+/**
  * Frees a store. Operations that have it go on.
  */
 BACKUP_API void backup_store_free(backup_store *store);
+
+/**
+ * The text, NUL-terminated. NULL for NULL; lives as long as the handle.
+ */
+BACKUP_API const char *backup_text_get(const backup_text *text);
+
+/**
+ * Its length in bytes, without the NUL. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_text_len(const backup_text *text);
+
+/**
+ * Frees a text.
+ */
+BACKUP_API void backup_text_free(backup_text *text);
+
+/**
+ * How many texts there are. 0 for NULL.
+ */
+BACKUP_API uint64_t backup_names_count(const backup_names *names);
+
+/**
+ * The text of this number, the first being 0. NULL for NULL and where there are not so many; lives as long as the list.
+ */
+BACKUP_API
+const char *backup_names_at(const backup_names *names,
+                            uint64_t index);
+
+/**
+ * Frees a list of texts.
+ */
+BACKUP_API void backup_names_free(backup_names *names);
 
 /**
  * The version of the interface that the library has.

@@ -16,6 +16,7 @@
 #include <initializer_list>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -150,6 +151,8 @@ struct BackupResult {
   std::vector<Problem> problems;
   [[nodiscard]] std::string snapshot() const { return figures.snapshot; }
   [[nodiscard]] bool complete() const noexcept { return figures.state == BACKUP_STATE_COMPLETE; }
+  /* A sum of BACKUP_SUSPICION_ numbers: reasons to look at it before earlier snapshots are let go. */
+  [[nodiscard]] std::uint32_t suspicions() const noexcept { return figures.suspicions; }
 };
 
 struct RestoreResult {
@@ -169,6 +172,12 @@ struct Snapshot {
   std::string kind;
   std::chrono::system_clock::time_point created;
   bool complete;
+  /* Its run reported a BACKUP_SUSPICION_. */
+  bool suspicious;
+  /* It must not be removed. */
+  bool held;
+  /* The log says for sure that it is in use: always, but in a salvaged repository. */
+  bool confirmed;
 };
 
 namespace detail {
@@ -316,6 +325,13 @@ inline Options only(std::initializer_list<std::string> patterns) {
   return options;
 }
 
+}  // namespace backup
+
+#include "backup_browse.hpp"
+#include "backup_upkeep.hpp"
+
+namespace backup {
+
 /* An open repository. */
 class Repository {
  public:
@@ -388,18 +404,195 @@ class Repository {
   [[nodiscard]] std::vector<Snapshot> snapshots() const {
     detail::Handle<backup_snapshots, backup_snapshots_free> list;
     detail::check(backup_repo_snapshots(handle_.get(), detail::out(list)));
-    std::vector<Snapshot> all;
-    const std::uint64_t count = backup_snapshots_count(list.get());
+    return all(list);
+  }
+
+  /* The newest snapshot of a collection, if there is one. */
+  [[nodiscard]] std::optional<Snapshot> latest(const std::string &collection) const {
+    detail::Handle<backup_snapshots, backup_snapshots_free> list;
+    detail::check(backup_repo_latest(handle_.get(), collection.c_str(), detail::out(list)));
+    auto found = all(list);
+    if (found.empty()) return std::nullopt;
+    return std::move(found.front());
+  }
+
+  /* What a snapshot says of itself. */
+  [[nodiscard]] SnapshotInfo info(const std::string &snapshot) const {
+    detail::InfoHandle info;
+    detail::check(backup_repo_snapshot(handle_.get(), snapshot.c_str(), detail::out(info)));
+    return detail::info(info);
+  }
+
+  /* Reads what other writers have committed since. */
+  void refresh() const { detail::check(backup_repo_refresh(handle_.get())); }
+
+  void remove(const std::vector<std::string> &snapshots) const {
+    const auto ids = detail::pointers(snapshots);
+    detail::check(backup_repo_remove(handle_.get(), ids.data(), ids.size()));
+  }
+  /* Keeps snapshots from being removed until they are released. */
+  void hold(const std::vector<std::string> &snapshots) const {
+    const auto ids = detail::pointers(snapshots);
+    detail::check(backup_repo_hold(handle_.get(), ids.data(), ids.size()));
+  }
+  void release(const std::vector<std::string> &snapshots) const {
+    const auto ids = detail::pointers(snapshots);
+    detail::check(backup_repo_release(handle_.get(), ids.data(), ids.size()));
+  }
+
+  /* Looks into a snapshot. */
+  [[nodiscard]] Browser browse(const std::string &snapshot) const {
+    Browser made;
+    detail::check(backup_repo_browse(handle_.get(), snapshot.c_str(), detail::out(made.handle_)));
+    return made;
+  }
+  /* Compares two snapshots. */
+  [[nodiscard]] Differences diff(const std::string &before, const std::string &after) const {
+    Differences made;
+    detail::check(backup_repo_diff(handle_.get(), before.c_str(), after.c_str(), detail::out(made.handle_)));
+    return made;
+  }
+
+  /* Decides which snapshots may go, by a JSON object of retentions by collection, and removes nothing. */
+  [[nodiscard]] std::vector<Decision> decide(const std::string &rules) const {
+    detail::DecisionsHandle list;
+    detail::check(backup_repo_decide(handle_.get(), rules.c_str(), detail::out(list)));
+    return detail::decisions(list);
+  }
+  /* The same, and removes what may go. */
+  std::vector<Decision> retain(const std::string &rules) const {
+    detail::DecisionsHandle list;
+    detail::check(backup_repo_retain(handle_.get(), rules.c_str(), detail::out(list)));
+    return detail::decisions(list);
+  }
+
+  /* Gives back the room of what no snapshot needs. */
+  PruneResult prune(const Options &options = {}, const OnProgress &on_progress = {},
+                    const Cancel *cancel = nullptr) const {
+    PruneResult done{detail::sized<backup_prune_result>(), {}};
+    detail::ProblemsHandle findings;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_prune(handle_.get(), detail::options(options).get(), detail::c(cancel), &done.figures,
+                                   detail::out(findings), thunk.function(), &thunk));
+    done.findings = detail::problems(findings);
+    return done;
+  }
+
+  [[nodiscard]] std::vector<KeySlot> keys() const {
+    detail::Handle<backup_keys, backup_keys_free> list;
+    detail::check(backup_repo_keys(handle_.get(), detail::out(list)));
+    std::vector<KeySlot> all;
+    const std::uint64_t count = backup_keys_count(list.get());
     for (std::uint64_t i = 0; i < count; i++) {
-      auto snapshot = detail::sized<backup_snapshot>();
-      detail::check(backup_snapshots_at(list.get(), i, &snapshot));
-      const auto since = std::chrono::seconds(snapshot.created_seconds) + std::chrono::nanoseconds(snapshot.created_nanos);
-      using Clock = std::chrono::system_clock;
-      all.push_back({snapshot.id, detail::text(snapshot.collection), detail::text(snapshot.kind),
-                     Clock::time_point(std::chrono::duration_cast<Clock::duration>(since)),
-                     snapshot.state == BACKUP_STATE_COMPLETE});
+      auto key = detail::sized<backup_key>();
+      detail::check(backup_keys_at(list.get(), i, &key));
+      all.push_back({key.id, key.size});
     }
     return all;
+  }
+  /* Lets another passphrase or key open it too; the id of its slot. */
+  std::string add_key(const Credential &credential, const Options &options = {}) const {
+    detail::TextHandle id;
+    detail::check(backup_repo_add_key(handle_.get(), credential.c_handle(), detail::options(options).get(),
+                                      detail::out(id)));
+    return detail::text(id);
+  }
+  void remove_key(const std::string &id) const { detail::check(backup_repo_remove_key(handle_.get(), id.c_str())); }
+
+  /* Locks everything for so long ahead. A lock cannot be taken back. */
+  void protect(std::chrono::seconds period) const {
+    if (period.count() < 0) throw std::invalid_argument("a period is not negative");
+    detail::check(backup_repo_protect(handle_.get(), static_cast<std::uint64_t>(period.count())));
+  }
+  [[nodiscard]] backup_protection protection() const {
+    auto protection = detail::sized<backup_protection>();
+    detail::check(backup_repo_protection(handle_.get(), &protection));
+    return protection;
+  }
+  ExtendResult extend_locks(const OnProgress &on_progress = {}, const Cancel *cancel = nullptr) const {
+    ExtendResult done{detail::sized<backup_extend_result>(), {}};
+    detail::NamesHandle tampered;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_extend_locks(handle_.get(), detail::c(cancel), &done.figures, detail::out(tampered),
+                                          thunk.function(), &thunk));
+    done.tampered = detail::names(tampered);
+    return done;
+  }
+
+  /* What the store was seen to do when the repository was created, or opened with the option "probe". */
+  [[nodiscard]] backup_probe probe() const {
+    auto found = detail::sized<backup_probe>();
+    detail::check(backup_repo_probe(handle_.get(), &found));
+    return found;
+  }
+  [[nodiscard]] std::string id() const {
+    detail::TextHandle id;
+    detail::check(backup_repo_id(handle_.get(), detail::out(id)));
+    return detail::text(id);
+  }
+
+  /* Adds parity for what has none yet. */
+  ParityResult add_parity(const Options &options = {}, const OnProgress &on_progress = {},
+                          const Cancel *cancel = nullptr) const {
+    ParityResult done{detail::sized<backup_parity_result>(), {}};
+    detail::ProblemsHandle findings;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_add_parity(handle_.get(), detail::options(options).get(), detail::c(cancel),
+                                        &done.figures, detail::out(findings), thunk.function(), &thunk));
+    done.findings = detail::problems(findings);
+    return done;
+  }
+  /* All that Store::scrub() needs. No secret. */
+  [[nodiscard]] std::string public_key() const {
+    detail::TextHandle key;
+    detail::check(backup_repo_public_key(handle_.get(), detail::out(key)));
+    return detail::text(key);
+  }
+
+  /* Copies the repository to another store, or brings such a copy up to date. */
+  MirrorResult mirror(const Store &to, const Options &options = {}, const OnProgress &on_progress = {},
+                      const Cancel *cancel = nullptr) const {
+    MirrorResult done{detail::sized<backup_mirror_result>(), {}};
+    detail::ProblemsHandle findings;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_mirror(handle_.get(), to.c_handle(), detail::options(options).get(), detail::c(cancel),
+                                    &done.figures, detail::out(findings), thunk.function(), &thunk));
+    done.findings = detail::problems(findings);
+    return done;
+  }
+  /* Opens what is left of a damaged repository, for reading only. */
+  static std::pair<Repository, SalvageResult> salvage(const Runtime &runtime, const Store &store,
+                                                      const Credential &credential, const Options &options = {}) {
+    Repository made;
+    SalvageResult done{detail::sized<backup_salvage_result>(), {}, {}, {}};
+    detail::NamesHandle unconfirmed;
+    detail::NamesHandle removed;
+    detail::ProblemsHandle findings;
+    detail::check(backup_repo_salvage(runtime.c_handle(), store.c_handle(), detail::options(options).get(),
+                                      credential.c_handle(), detail::out(made.handle_), &done.figures,
+                                      detail::out(unconfirmed), detail::out(removed), detail::out(findings)));
+    done.unconfirmed = detail::names(unconfirmed);
+    done.removed = detail::names(removed);
+    done.findings = detail::problems(findings);
+    return {std::move(made), std::move(done)};
+  }
+  /* Reads a random sample in full, and says how many of all items can be bad at most. */
+  [[nodiscard]] DrillResult drill(const Options &options = {}, const std::vector<const Source *> &against = {},
+                                  const Sink *sink = nullptr, const OnProgress &on_progress = {},
+                                  const Cancel *cancel = nullptr) const {
+    DrillResult done{detail::sized<backup_drill_result>(), {}, {}};
+    std::vector<const backup_source *> sources;
+    for (const auto *source : against) sources.push_back(source->c_handle());
+    detail::TextHandle statement;
+    detail::TextHandle report;
+    detail::Thunk thunk(on_progress);
+    thunk.finish(backup_repo_drill(handle_.get(), sources.data(), sources.size(),
+                                   sink != nullptr ? sink->c_handle() : nullptr, detail::options(options).get(),
+                                   detail::c(cancel), &done.figures, detail::out(statement), detail::out(report),
+                                   thunk.function(), &thunk));
+    done.statement = detail::text(statement);
+    done.report = detail::text(report);
+    return done;
   }
 
   /* The end of the log as text: keep it outside the store, and give it back as the option "known_head". */
@@ -413,6 +606,16 @@ class Repository {
 
  private:
   Repository() = default;
+  static std::vector<Snapshot> all(const detail::Handle<backup_snapshots, backup_snapshots_free> &list) {
+    std::vector<Snapshot> all;
+    const std::uint64_t count = backup_snapshots_count(list.get());
+    for (std::uint64_t i = 0; i < count; i++) {
+      auto snapshot = detail::sized<backup_snapshot>();
+      detail::check(backup_snapshots_at(list.get(), i, &snapshot));
+      all.push_back(detail::snapshot(snapshot));
+    }
+    return all;
+  }
   detail::Handle<backup_repo, backup_repo_free> handle_;
 };
 

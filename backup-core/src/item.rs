@@ -364,7 +364,8 @@ impl Item {
 }
 
 /// Which protected resource a source stands for: one mailbox, one drive, one folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Collection {
     /// Unique within the repository and stable over years (`drive:b!x7…`, `folder:/srv/data`). At most 1,024 bytes.

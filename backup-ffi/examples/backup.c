@@ -52,9 +52,10 @@ static int refuses_nonsense(const backup_runtime *runtime) {
 
 static int list_snapshots(const backup_repo *repo, const char *expected) {
   backup_snapshots *list = NULL;
-  backup_snapshot snapshot = {sizeof snapshot, 0, 0, 0, 0, {0}, NULL, NULL};
+  backup_snapshot snapshot = {0};
   int found = 0;
   uint64_t i;
+  snapshot.struct_size = sizeof snapshot;
   if (report("snapshots", backup_repo_snapshots(repo, &list))) return 0;
   for (i = 0; i < backup_snapshots_count(list); i++) {
     if (report("snapshot", backup_snapshots_at(list, i, &snapshot))) break;

@@ -4,7 +4,7 @@
 //! and every handle that the call had touched is poisoned, because what it holds may be half changed.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -224,6 +224,72 @@ impl<'a> Door<'a> {
         Ok(value)
     }
 
+    /// Several texts.
+    ///
+    /// # Safety
+    /// `texts` is NULL or points to `count` pointers, each as for [`text`](Self::text).
+    pub(crate) unsafe fn texts(
+        &self,
+        texts: *const *const c_char,
+        count: usize,
+        name: &str,
+    ) -> Result<Vec<&'a str>> {
+        // SAFETY: the same promise.
+        let pointers = unsafe { self.array(texts, count, name) }?;
+        // SAFETY: the same promise.
+        pointers.iter().map(|text| unsafe { self.text(*text, name) }).collect()
+    }
+
+    /// Several handles.
+    ///
+    /// # Safety
+    /// `handles` is NULL or points to `count` pointers, each as for [`handle`](Self::handle).
+    pub(crate) unsafe fn handles<T: Handle>(
+        &self,
+        handles: *const *const T,
+        count: usize,
+        name: &str,
+    ) -> Result<Vec<&'a T>> {
+        // SAFETY: the same promise.
+        let pointers = unsafe { self.array(handles, count, name) }?;
+        // SAFETY: the same promise.
+        pointers.iter().map(|handle| unsafe { self.handle(*handle, name) }).collect()
+    }
+
+    /// # Safety
+    /// `first` is NULL or points to `count` pointers that live for `'a`.
+    unsafe fn array<T>(&self, first: *const *const T, count: usize, name: &str) -> Result<&'a [*const T]> {
+        if count == 0 {
+            return Ok(&[]);
+        }
+        Self::check(first, name)?;
+        if count.checked_mul(size_of::<usize>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+            return Err(refuse(name, "is longer than memory"));
+        }
+        // SAFETY: checked above and promised by the caller.
+        Ok(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
+    /// Where bytes go. With a length of 0 the pointer is not looked at.
+    ///
+    /// # Safety
+    /// `place` is NULL or points to `len` bytes that may be written to until the call ends.
+    pub(crate) unsafe fn buffer(&self, place: *mut u8, len: usize, name: &str) -> Result<Buffer> {
+        if len > 0 {
+            Self::check(place, name)?;
+        }
+        Ok(Buffer { place, len, written: Cell::new(0) })
+    }
+
+    /// Where a number goes.
+    ///
+    /// # Safety
+    /// `place` is NULL or may be written to until the call ends.
+    pub(crate) unsafe fn number<T>(&self, place: *mut T, name: &str) -> Result<Number<T>> {
+        Self::check(place, name)?;
+        Ok(Number(place))
+    }
+
     /// Where a new handle goes.
     ///
     /// # Safety
@@ -247,26 +313,6 @@ impl<'a> Door<'a> {
         }
         // SAFETY: the same promise.
         unsafe { self.output(place, name) }.map(Some)
-    }
-
-    /// Where bytes go. With a length of 0 the pointer is not looked at.
-    ///
-    /// # Safety
-    /// `place` is NULL or so many bytes may be written to it until the call ends.
-    pub(crate) unsafe fn buffer(&self, place: *mut u8, len: usize, name: &str) -> Result<Buffer> {
-        if len > 0 {
-            Self::check(place, name)?;
-        }
-        Ok(Buffer { place, len })
-    }
-
-    /// Where a number goes.
-    ///
-    /// # Safety
-    /// `place` is NULL or may be written to until the call ends.
-    pub(crate) unsafe fn number<T>(&self, place: *mut T, name: &str) -> Result<Number<T>> {
-        Self::check(place, name)?;
-        Ok(Number(place))
     }
 
     /// A struct that the caller has allocated and set `struct_size` of.
@@ -313,24 +359,11 @@ impl<T> Output<T> {
     }
 }
 
-/// Room for bytes, which need not be set.
-pub(crate) struct Buffer {
-    place: *mut u8,
-    len: usize,
-}
-
-impl Buffer {
-    pub(crate) const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies as many of the bytes as there is room for.
-    pub(crate) fn write(self, bytes: &[u8]) {
-        let len = bytes.len().min(self.len);
-        if len > 0 {
-            // SAFETY: `Door::buffer` was promised so many writable bytes, which nobody else knows as a reference.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, len) }
-        }
+impl<T> Output<T> {
+    /// Hands over nothing: there is no more of what was asked for.
+    pub(crate) fn give_none(self) {
+        // SAFETY: `Door::output` was promised that the place may be written to.
+        unsafe { self.0.write(std::ptr::null_mut()) }
     }
 }
 
@@ -341,6 +374,34 @@ impl<T> Number<T> {
     pub(crate) fn write(self, value: T) {
         // SAFETY: `Door::number` was promised that the place may be written to.
         unsafe { self.0.write(value) }
+    }
+}
+
+/// A place for bytes.
+pub(crate) struct Buffer {
+    place: *mut u8,
+    len: usize,
+    written: Cell<usize>,
+}
+
+impl Buffer {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn written(&self) -> usize {
+        self.written.get()
+    }
+
+    /// Writes as much as there is room for, behind what was written before.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let written = self.written.get();
+        let count = bytes.len().min(self.len - written);
+        if count > 0 {
+            // SAFETY: `Door::buffer` was promised `len` writable bytes, and no more than that are ever written.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place.add(written), count) }
+            self.written.set(written + count);
+        }
     }
 }
 
@@ -412,6 +473,10 @@ mod tests {
         let use_it = |thing: &Thing| boundary(|door| unsafe { door.handle(thing, "thing") }.map(drop));
         assert_eq!(code(use_it(&thing)).0, 99);
         assert!(use_it(&other).is_null());
+        // SAFETY: the references are valid pointers.
+        let use_optional =
+            |thing: &Thing| boundary(|door| unsafe { door.optional(thing, "thing") }.map(drop));
+        assert_eq!(code(use_optional(&thing)).0, 99);
     }
 
     #[test]
@@ -445,5 +510,96 @@ mod tests {
         // SAFETY: NULL is allowed.
         let null = boundary(|door| unsafe { door.bytes(std::ptr::null(), 1, "bytes") }.map(drop));
         assert_eq!(code(null), (1, "argument `bytes` is NULL".to_owned()));
+    }
+
+    #[test]
+    fn arrays_are_refused_for_what_is_wrong_in_them() {
+        let (thing, other) = (Thing(Poison::default()), Thing(Poison::default()));
+        other.0.0.store(true, Ordering::Relaxed);
+        let texts = |texts: &[*const c_char]| {
+            // SAFETY: the slice has as many pointers as it says, each NULL or NUL-terminated.
+            boundary(|door| unsafe { door.texts(texts.as_ptr(), texts.len(), "texts") }.map(drop))
+        };
+        let things = |things: &[*const Thing]| {
+            // SAFETY: the slice has as many pointers as it says, each NULL or a live handle.
+            boundary(|door| unsafe { door.handles(things.as_ptr(), things.len(), "things") }.map(drop))
+        };
+        assert!(texts(&[c"a".as_ptr(), c"".as_ptr()]).is_null() && texts(&[]).is_null());
+        assert_eq!(
+            code(texts(&[c"a".as_ptr(), std::ptr::null()])),
+            (1, "argument `texts` is NULL".to_owned())
+        );
+        assert_eq!(code(texts(&[c"\xff".as_ptr()])).0, 1);
+        assert!(things(&[&raw const thing]).is_null());
+        assert_eq!(code(things(&[&raw const thing, std::ptr::null()])).0, 1);
+        assert_eq!(code(things(&[&raw const thing, &raw const other])).0, 99);
+        for count in [1, usize::MAX / 8, usize::MAX] {
+            // SAFETY: NULL is allowed, and what is longer than memory is not read.
+            let error = boundary(|door| unsafe { door.texts(std::ptr::null(), count, "texts") }.map(drop));
+            assert_eq!(code(error).0, 1);
+        }
+        let one = [c"a".as_ptr()];
+        // SAFETY: a count that no memory has is refused before anything is read.
+        let error = boundary(|door| unsafe { door.texts(one.as_ptr(), usize::MAX / 8, "texts") }.map(drop));
+        assert_eq!(code(error).0, 1);
+    }
+
+    #[test]
+    fn a_buffer_takes_what_it_has_room_for() {
+        let mut bytes = [0u8; 6];
+        let done = boundary(|door| {
+            // SAFETY: five of the six bytes may be written to.
+            let buffer = unsafe { door.buffer(bytes.as_mut_ptr(), 5, "buffer") }?;
+            buffer.write(b"abc");
+            buffer.write(b"");
+            buffer.write(b"defg");
+            buffer.write(b"h");
+            assert_eq!((buffer.len(), buffer.written()), (5, 5));
+            Ok(())
+        });
+        assert!(done.is_null());
+        assert_eq!(&bytes, b"abcde\0");
+        // SAFETY: NULL is allowed.
+        assert!(boundary(|door| unsafe { door.buffer(std::ptr::null_mut(), 0, "b") }.map(drop)).is_null());
+        // SAFETY: NULL is allowed.
+        let null = boundary(|door| unsafe { door.buffer(std::ptr::null_mut(), 1, "b") }.map(drop));
+        assert_eq!(code(null).0, 1);
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Given {
+        struct_size: u32,
+        first: u32,
+        second: u64,
+    }
+
+    // SAFETY: as the trait asks; `second` stands for a field of a later version.
+    unsafe impl Incoming for Given {
+        const SIZE_MIN: usize = 8;
+    }
+
+    #[test]
+    fn structs_of_older_callers_are_read_as_far_as_they_go_and_newer_ones_must_not_ask_for_more() {
+        #[repr(C)]
+        struct Newer(Given, u64);
+        // SAFETY: the pointer is valid for what `struct_size` says.
+        let take = |place: *const Given| boundary(|door| unsafe { door.take(place, "given") }.map(drop));
+        let given = Given { struct_size: 8, first: 1, second: 77 };
+        let read = boundary(|door| {
+            // SAFETY: the pointer is valid.
+            let read = unsafe { door.take(&raw const given, "given") }?;
+            assert_eq!((read.first, read.second), (1, 0));
+            Ok(())
+        });
+        assert!(read.is_null());
+        let newer = |extra| Newer(Given { struct_size: 24, first: 1, second: 2 }, extra);
+        let (same, more) = (newer(0), newer(1));
+        assert!(take((&raw const same).cast()).is_null());
+        assert_eq!(code(take((&raw const more).cast())).0, 2);
+        for size in [0, 7, 5_000, u32::MAX] {
+            let wrong = Given { struct_size: size, ..given };
+            assert_eq!(code(take(&raw const wrong)).0, 1);
+        }
     }
 }

@@ -60,7 +60,6 @@ impl backup_sink {
     }
 
     /// The same with a runtime that lives as long.
-    #[cfg(feature = "graph")]
     pub(crate) fn keeping(mut self, runtime: Arc<Runtime>) -> Self {
         self.keeps = Some(runtime);
         self

@@ -11,7 +11,8 @@
  * Structs    Set `struct_size` to sizeof of the struct before a call fills it. Structs only ever grow at the end.
  * Threads    Calls block until they are done. A handle passed as a pointer to const may be used by several threads at
  *            once, another only by one at a time, and none while it is being freed. Callbacks come on the thread that
- *            made the call, one at a time; they must not call a function that takes a backup_repo or backup_runtime.
+ *            made the call, one at a time; they must not call a function that takes a backup_repo, backup_runtime,
+ *            backup_browser, backup_listing or backup_differences.
  *            Functions of own sources, sinks and stores are called on threads of the library's that may block.
  *            After fork() a child must not use handles of its parent.
  */

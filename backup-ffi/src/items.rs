@@ -1,11 +1,12 @@
 //! Items on their way over the border, in both directions.
 
+use std::borrow::Cow;
 use std::ffi::{CString, c_char};
 
 use backup_core::{Error, ErrorKind, Item, ItemId, ItemKind, Name, Result, Stream, Tag, Times, Timestamp};
 
 use crate::attributes::backup_attributes;
-use crate::boundary::{Door, Incoming};
+use crate::boundary::{Crossing, Door, Incoming};
 use crate::error::c_text;
 
 /// The size of a stream that is not known.
@@ -50,7 +51,7 @@ pub struct backup_time {
 }
 
 impl backup_time {
-    fn of(time: Option<Timestamp>) -> Self {
+    pub(crate) fn of(time: Option<Timestamp>) -> Self {
         time.map_or(Self { seconds: 0, nanos: 0, known: 0 }, |time| Self {
             seconds: time.seconds(),
             nanos: time.nanos(),
@@ -122,6 +123,11 @@ unsafe impl Incoming for backup_item {
     const SIZE_MIN: usize = size_of::<Self>();
 }
 
+// SAFETY: as above.
+unsafe impl Crossing for backup_item {
+    const SIZE_MIN: usize = size_of::<Self>();
+}
+
 /// Streams of an item that are looked at; the engine has the same bound.
 const STREAMS_MAX: u64 = 10_000;
 
@@ -184,7 +190,7 @@ pub(crate) unsafe fn read_item(door: &Door<'_>, item: *const backup_item) -> Res
 
 /// An item in the form in which C reads it, and what that points to. Used on the thread that makes it.
 pub(crate) struct ItemView<'a> {
-    item: &'a Item,
+    item: Cow<'a, Item>,
     names: Vec<CString>,
     streams: Vec<backup_stream>,
     attributes: Option<backup_attributes>,
@@ -193,6 +199,15 @@ pub(crate) struct ItemView<'a> {
 
 impl<'a> ItemView<'a> {
     pub(crate) fn new(item: &'a Item) -> Self {
+        Self::of(Cow::Borrowed(item))
+    }
+
+    /// The view of an item that it owns.
+    pub(crate) fn owned(item: Item) -> Self {
+        Self::of(Cow::Owned(item))
+    }
+
+    fn of(item: Cow<'a, Item>) -> Self {
         let names: Vec<CString> = item.streams.iter().map(|stream| c_text(&stream.name)).collect();
         let streams = names.iter().zip(&item.streams).map(|(name, stream)| backup_stream {
             name: name.as_ptr(),
@@ -203,7 +218,8 @@ impl<'a> ItemView<'a> {
         let some = |attributes: &backup_core::Attributes| {
             (!attributes.is_empty()).then(|| backup_attributes::from_core(attributes))
         };
-        Self { item, names, streams, attributes: some(&item.attributes), details: some(&item.details) }
+        let (attributes, details) = (some(&item.attributes), some(&item.details));
+        Self { item, names, streams, attributes, details }
     }
 
     /// What C sees; valid as long as this view.

@@ -1,6 +1,7 @@
 //! The numbers behind every `uint32_t` that stands for a choice, and their conversion from and to the engine's.
 
-use backup_core::{Conflict, Error, ErrorKind, Phase, Result, SnapshotState, VerifyLevel};
+use backup_core::store::{Contest, Deletion, Listed};
+use backup_core::{Conflict, Error, ErrorKind, Phase, Repair, Result, SnapshotState, Suspicion, VerifyLevel};
 
 /// Error codes. Numbers are permanent and never reused; code that switches over them needs a default.
 #[repr(u32)]
@@ -233,6 +234,139 @@ pub enum backup_type {
     List = 7,
     /// `children`.
     Map = 8,
+}
+
+/// Reasons to look at a snapshot before earlier ones are let go. Numbers are added up; later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_suspicion {
+    /// Many items are gone.
+    MassRemoval = 1,
+    /// Many items differ from what they were, as after an encryption.
+    MassChange = 2,
+    /// Something that this version has no number for.
+    Other = 1_073_741_824,
+}
+
+pub(crate) fn suspicion_flags(suspicions: &[Suspicion]) -> u32 {
+    let flag = |suspicion: &Suspicion| match suspicion {
+        Suspicion::MassRemoval { .. } => backup_suspicion::MassRemoval as u32,
+        Suspicion::MassChange { .. } => backup_suspicion::MassChange as u32,
+        _ => backup_suspicion::Other as u32,
+    };
+    suspicions.iter().map(flag).fold(0, |flags, flag| flags | flag)
+}
+
+/// How creations of one name by two at once end. Later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_contest {
+    /// One created the object, the other was told that it is there.
+    Decided = 0,
+    /// One created the object, the other got an error. Costs a writer that meets another one a read.
+    LoserFails = 1,
+    /// Something that this version has no number for.
+    Other = 255,
+}
+
+impl From<Contest> for backup_contest {
+    fn from(contest: Contest) -> Self {
+        match contest {
+            Contest::Decided => Self::Decided,
+            Contest::LoserFails => Self::LoserFails,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// When something takes effect in a store. Later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_effect {
+    /// When the call returns.
+    AtOnce = 0,
+    /// Some time after the call has returned.
+    Late = 1,
+    /// Not at all: the call is refused. A prune gives nothing back then.
+    Refused = 2,
+    /// Something that this version has no number for.
+    Other = 255,
+}
+
+impl From<Listed> for backup_effect {
+    fn from(listing: Listed) -> Self {
+        match listing {
+            Listed::AtOnce => Self::AtOnce,
+            Listed::Late => Self::Late,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<Deletion> for backup_effect {
+    fn from(deletion: Deletion) -> Self {
+        match deletion {
+            Deletion::AtOnce => Self::AtOnce,
+            Deletion::Late => Self::Late,
+            Deletion::Refused => Self::Refused,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What became of a damaged object. Later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_repair {
+    /// Its bytes can be computed: scrub again with the option `repair`, or see the findings for why they could not be put in place.
+    Possible = 0,
+    /// It is what it was again.
+    Done = 1,
+    /// More is damaged than the parity makes good. Another copy of the repository may have it.
+    Impossible = 2,
+    /// Something that this version has no number for.
+    Other = 255,
+}
+
+impl From<Repair> for backup_repair {
+    fn from(repair: Repair) -> Self {
+        match repair {
+            Repair::Possible => Self::Possible,
+            Repair::Done => Self::Done,
+            Repair::Impossible => Self::Impossible,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How an item differs between two snapshots. Later versions may know more.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_difference {
+    /// There are no more differences.
+    End = 0,
+    /// Only the later snapshot has it.
+    Added = 1,
+    /// Only the earlier snapshot has it.
+    Removed = 2,
+    /// It was renamed or moved, or its attributes changed; its content is the same.
+    Changed = 3,
+    /// The bytes of a stream differ.
+    Content = 4,
+    /// Something that this version has no number for.
+    Other = 255,
+}
+
+/// Whether the log of a salvaged repository reaches a head that was seen before.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum backup_reached {
+    /// No head was given.
+    Unknown = 0,
+    /// The log still has it unchanged.
+    Yes = 1,
+    /// It does not.
+    No = 2,
 }
 
 /// What a sink did with an item.

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use backup_core::{Error, ErrorKind, Finding, Problem};
+use backup_core::{Error, ErrorKind, Finding, Problem, RecordedProblem};
 
 use crate::boundary::{Crossing, Handle, Poison, boundary, query, release};
 use crate::error::{backup_error, c_text};
@@ -42,6 +42,17 @@ impl backup_problems {
     pub(crate) fn of_findings(findings: &[Finding]) -> Self {
         let entries = findings.iter().map(|finding| Entry::new(&finding.place, &finding.error)).collect();
         Self { poison: Poison::default(), entries }
+    }
+}
+
+impl backup_problems {
+    pub(crate) fn of_recorded(problems: &[RecordedProblem]) -> Self {
+        let entry = |problem: &RecordedProblem| Entry {
+            place: c_text(&problem.place),
+            code: problem.code,
+            message: c_text(&problem.message),
+        };
+        Self { poison: Poison::default(), entries: problems.iter().map(entry).collect() }
     }
 }
 

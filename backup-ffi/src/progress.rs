@@ -77,6 +77,21 @@ impl Callback {
     }
 }
 
+/// A run with the caller's callback and switch.
+macro_rules! watched {
+    ($run:expr, $cancel:expr, $progress:expr, $userdata:expr) => {{
+        let mut run = $run;
+        if let Some(cancel) = $cancel {
+            run = run.cancel_token(cancel.token());
+        }
+        if let Some(callback) = $crate::progress::Callback::new($progress, $userdata) {
+            run = run.on_progress(move |progress| callback.call(progress));
+        }
+        run
+    }};
+}
+pub(crate) use watched;
+
 /// A switch that stops operations from another thread.
 #[derive(Debug, Default)]
 pub struct backup_cancel {

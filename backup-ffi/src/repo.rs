@@ -4,7 +4,8 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 use backup_core::{
-    Credential, DirectoryCache, Error, ErrorKind, Head, KdfParams, Options, Repository, Result, store,
+    Credential, DirectoryCache, Error, ErrorKind, Head, KdfParams, Options, Repository, Result, Timestamp,
+    store,
 };
 
 use crate::boundary::{Crossing, Door, Handle, Output, Poison, boundary, release};
@@ -12,12 +13,13 @@ use crate::error::backup_error;
 use crate::options::{Settings, backup_options};
 use crate::runtime::{Runtime, backup_runtime};
 use crate::store::backup_store;
+use crate::text::backup_text;
 
 /// A passphrase or a key. Wiped when it is freed.
 #[derive(Debug)]
 pub struct backup_credential {
     poison: Poison,
-    credential: Credential,
+    pub(crate) credential: Credential,
 }
 
 /// An open repository.
@@ -37,6 +39,12 @@ impl Handle for backup_credential {
 impl Handle for backup_repo {
     fn poison(&self) -> &Poison {
         &self.poison
+    }
+}
+
+impl backup_repo {
+    pub(crate) fn new(runtime: Arc<Runtime>, repository: Repository) -> Self {
+        Self { poison: Poison::default(), runtime, repository }
     }
 }
 
@@ -111,7 +119,10 @@ pub unsafe extern "C" fn backup_repo_init(
 /// `url` and options as for backup_repo_init(), without the `kdf_` ones. With `known_head`, a text from
 /// backup_repo_head(), a store that shows an older state or another repository is refused with code 23. With `index_cache`,
 /// a folder on a local disk that is made if need be, the index is kept there in mapped files instead of memory, and only
-/// what is new is read at the next opening; it may be shared, deleted and lost.
+/// what is new is read at the next opening; it may be shared, deleted and lost. With `as_of`, a time such as
+/// 2026-11-24T08:20:00Z by the store's clock, it is opened as it was then, whatever was hidden, overwritten or added since, and for
+/// reading only; the store must keep versions. With `probe` (true, false), what the store does is tried before, as
+/// backup_store_probe() does.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_repo_open(
@@ -161,7 +172,7 @@ unsafe fn open(
             Mode::Open => Repository::open_with(store, &credential.credential, runtime.env(), engine).await,
         }
     })?;
-    out.give(backup_repo { poison: Poison::default(), runtime, repository });
+    out.give(backup_repo::new(runtime, repository));
     Ok(())
 }
 
@@ -193,18 +204,17 @@ pub(crate) unsafe fn open_store(
             Mode::Open => Repository::open_with(store, &credential.credential, runtime.env(), engine).await,
         }
     })?;
-    out.give(backup_repo { poison: Poison::default(), runtime, repository });
+    out.give(backup_repo::new(runtime, repository));
     Ok(())
 }
 
 fn engine_options(settings: &mut Settings, mode: Mode) -> Result<Options> {
     let mut options = Options::default();
     if mode == Mode::Init {
-        let default = KdfParams::default();
-        let memory = settings.take_parsed("kdf_memory_kib")?.unwrap_or(default.memory_kib);
-        let passes = settings.take_parsed("kdf_passes")?.unwrap_or(default.passes);
-        let lanes = settings.take_parsed("kdf_lanes")?.unwrap_or(default.lanes);
-        options.kdf = KdfParams::new(memory, passes, lanes)?;
+        options.kdf = kdf(settings)?;
+    } else {
+        options.as_of = settings.take("as_of")?.map(|text| read_time(&text)).transpose()?;
+        options.probe = settings.take_parsed("probe")?.unwrap_or(false);
     }
     if let Some(text) = settings.take("known_head")? {
         options.known_head = Some(read_head(&text)?);
@@ -215,7 +225,27 @@ fn engine_options(settings: &mut Settings, mode: Mode) -> Result<Options> {
     Ok(options)
 }
 
-fn read_head(text: &str) -> Result<Head> {
+/// The cost of stretching a passphrase.
+pub(crate) fn kdf(settings: &mut Settings) -> Result<KdfParams> {
+    let default = KdfParams::default();
+    let memory = settings.take_parsed("kdf_memory_kib")?.unwrap_or(default.memory_kib);
+    let passes = settings.take_parsed("kdf_passes")?.unwrap_or(default.passes);
+    let lanes = settings.take_parsed("kdf_lanes")?.unwrap_or(default.lanes);
+    KdfParams::new(memory, passes, lanes)
+}
+
+fn read_time(text: &str) -> Result<Timestamp> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "option is no time such as 2026-11-24T08:20:00Z")
+            .with_item("as_of")
+    })
+}
+
+pub(crate) fn head_text(head: Head) -> String {
+    format!("{}:{}", head.number, head.hash)
+}
+
+pub(crate) fn read_head(text: &str) -> Result<Head> {
     let parts =
         text.split_once(':').and_then(|(number, hash)| Some((number.parse().ok()?, hash.parse().ok()?)));
     let (number, hash) = parts.ok_or_else(|| {
@@ -255,6 +285,21 @@ pub(crate) fn c_array<const N: usize>(text: &str) -> [c_char; N] {
     array
 }
 
+/// Gives the repository's id. Costs no request.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_repo_id(
+    repo: *const backup_repo,
+    out: *mut *mut backup_text,
+) -> *mut backup_error {
+    boundary(|door| {
+        // SAFETY: the caller keeps the contract of the header.
+        let (repo, out) = unsafe { (door.handle(repo, "repo")?, door.output(out, "out")?) };
+        out.give(backup_text::new(&repo.repository.id().to_string()));
+        Ok(())
+    })
+}
+
 /// Tells the end of the log. Costs no request.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -266,7 +311,7 @@ pub unsafe extern "C" fn backup_repo_head(
         // SAFETY: the caller keeps the contract of the header.
         let (repo, out) = unsafe { (door.handle(repo, "repo")?, door.fill(out, "out")?) };
         let head = repo.repository.head();
-        let text = c_array(&format!("{}:{}", head.number, head.hash));
+        let text = c_array(&head_text(head));
         out.write(backup_head { struct_size: 0, reserved: 0, number: head.number, text });
         Ok(())
     })

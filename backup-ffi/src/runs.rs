@@ -4,13 +4,15 @@ use std::ffi::{c_char, c_void};
 
 use backup_core::SnapshotId;
 
+use crate::attributes::backup_attributes;
 use crate::boundary::{Crossing, boundary};
 use crate::error::backup_error;
 use crate::folder::{backup_sink, backup_source};
-use crate::kinds::{backup_conflict, backup_level, backup_state};
+use crate::items::backup_time;
+use crate::kinds::{backup_conflict, backup_level, backup_state, suspicion_flags};
 use crate::options::{Settings, backup_options};
 use crate::problems::backup_problems;
-use crate::progress::{Callback, backup_cancel, backup_progress_fn};
+use crate::progress::{backup_cancel, backup_progress_fn, watched};
 use crate::repo::{backup_repo, c_array};
 
 /// What a backup did.
@@ -39,6 +41,15 @@ pub struct backup_result {
     pub problems: u64,
     /// Id of the snapshot, NUL-terminated.
     pub snapshot: [c_char; 40],
+    /// Reasons to look at it before earlier ones are let go: a sum of `backup_suspicion` numbers, 0 for none. `removed`,
+    /// `changed` and `previous_items` are its figures.
+    pub suspicions: u32,
+    /// 1 if an extension of the locks is due, else 0; see backup_repo_extend_locks().
+    pub locks_due: u32,
+    /// Items that the snapshot before had.
+    pub previous_items: u64,
+    /// Until when everything that the snapshot needs is locked at least, if that is the policy.
+    pub locked_until: backup_time,
 }
 
 /// What a restore did.
@@ -87,7 +98,7 @@ pub struct backup_verify_result {
     pub findings: u64,
 }
 
-const _: () = assert!(size_of::<backup_result>() == 112);
+const _: () = assert!(size_of::<backup_result>() == 144);
 const _: () = assert!(size_of::<backup_restore_result>() == 64);
 const _: () = assert!(size_of::<backup_verify_result>() == 56);
 
@@ -110,7 +121,8 @@ unsafe impl Crossing for backup_verify_result {
 ///
 /// Items that cannot be read are no error; the result counts and `problems` names them. Options (may be NULL):
 /// `full` (true, false), enumerate everything although the source could tell what changed; `label.NAME`, a text of your
-/// own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing.
+/// own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
+/// which share of the items before on a loss or a change is reported as suspicious (default 25, above 100 for never).
 /// `cancel`, `result`, `problems` and `progress` may be NULL. Several backups of one repository may run at once.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -145,17 +157,14 @@ pub unsafe extern "C" fn backup_repo_backup(
         if let Some(bytes) = settings.take_parsed("checkpoint_bytes")? {
             run = run.checkpoint_every(bytes);
         }
+        if let Some(percent) = settings.take_parsed("suspicious_percent")? {
+            run = run.suspicious_percent(percent);
+        }
         for (name, value) in settings.take_prefixed("label.") {
             run = run.label(name, value);
         }
         settings.finish()?;
-        if let Some(cancel) = cancel {
-            run = run.cancel_token(cancel.token());
-        }
-        if let Some(callback) = Callback::new(progress, userdata) {
-            run = run.on_progress(move |progress| callback.call(progress));
-        }
-        let report = repo.runtime.run(run.run())?;
+        let report = repo.runtime.run(watched!(run, cancel, progress, userdata).run())?;
         if let Some(result) = result {
             let stats = report.stats;
             result.write(backup_result {
@@ -170,6 +179,10 @@ pub unsafe extern "C" fn backup_repo_backup(
                 bytes_stored: stats.bytes_stored,
                 problems: report.problems.len() as u64,
                 snapshot: c_array(&report.snapshot.to_string()),
+                suspicions: suspicion_flags(&report.suspicions),
+                locks_due: u32::from(report.locks_due),
+                previous_items: (stats.items + stats.removed).saturating_sub(stats.added),
+                locked_until: backup_time::of(report.locked_until),
             });
         }
         if let Some(problems) = problems {
@@ -182,7 +195,7 @@ pub unsafe extern "C" fn backup_repo_backup(
 /// Restores a snapshot, named by its id, to a sink.
 ///
 /// `conflict` is a `backup_conflict`. Options (may be NULL): `only` and `except`, any number of glob patterns of paths
-/// to restore and to leave out. Items that cannot be restored are no error; the result counts and `problems` names them.
+/// to restore and to leave out; `undo`, the id of a later snapshot: only what that one has lost or changed is brought back. Items that cannot be restored are no error; the result counts and `problems` names them.
 /// `cancel`, `result`, `problems` and `progress` may be NULL.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -222,14 +235,11 @@ pub unsafe extern "C" fn backup_repo_restore(
         for pattern in settings.take_all("except") {
             run = run.except(pattern);
         }
+        if let Some(later) = settings.take("undo")? {
+            run = run.undo(later.parse().map_err(|error: backup_core::Error| error.with_item("undo"))?);
+        }
         settings.finish()?;
-        if let Some(cancel) = cancel {
-            run = run.cancel_token(cancel.token());
-        }
-        if let Some(callback) = Callback::new(progress, userdata) {
-            run = run.on_progress(move |progress| callback.call(progress));
-        }
-        let report = repo.runtime.run(run.run())?;
+        let report = repo.runtime.run(watched!(run, cancel, progress, userdata).run())?;
         if let Some(result) = result {
             result.write(backup_restore_result {
                 struct_size: 0,
@@ -270,14 +280,8 @@ pub unsafe extern "C" fn backup_repo_verify(
         // SAFETY: the caller keeps the contract of the header.
         let (result, findings) =
             unsafe { (door.optional_fill(result, "result")?, door.optional_output(findings, "findings")?) };
-        let mut run = repo.repository.verify(backup_level::from_number(level)?);
-        if let Some(cancel) = cancel {
-            run = run.cancel_token(cancel.token());
-        }
-        if let Some(callback) = Callback::new(progress, userdata) {
-            run = run.on_progress(move |progress| callback.call(progress));
-        }
-        let report = repo.runtime.run(run.run())?;
+        let run = repo.repository.verify(backup_level::from_number(level)?);
+        let report = repo.runtime.run(watched!(run, cancel, progress, userdata).run())?;
         if let Some(result) = result {
             result.write(backup_verify_result {
                 struct_size: 0,
@@ -293,6 +297,22 @@ pub unsafe extern "C" fn backup_repo_verify(
         if let Some(findings) = findings {
             findings.give(backup_problems::of_findings(&report.findings));
         }
+        Ok(())
+    })
+}
+
+/// Tells what a source's last run has cost so far, by name: requests, retries, milliseconds waited and so on, as the source has them.
+/// A folder has none.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_source_metrics(
+    source: *const backup_source,
+    out: *mut *mut backup_attributes,
+) -> *mut backup_error {
+    boundary(|door| {
+        // SAFETY: the caller keeps the contract of the header.
+        let (source, out) = unsafe { (door.handle(source, "source")?, door.output(out, "out")?) };
+        out.give(backup_attributes::from_core(&source.source.metrics()));
         Ok(())
     })
 }

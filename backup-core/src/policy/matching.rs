@@ -10,18 +10,25 @@ use crate::retention::LabelMatch;
 const ENTRIES_MAX: usize = 1_000;
 
 /// A collection that can be protected, described by the embedder.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+///
+/// As data it is an object of the fields below, of which all but `collection` may be left out. Unknown fields are refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Protectable {
     /// Which one it is.
     pub collection: Collection,
     /// Where people find it: `Sites/Marketing/Documents`. May be empty.
+    #[serde(default)]
     pub path: String,
     /// Groups that it or its owner belongs to.
+    #[serde(default)]
     pub groups: Vec<String>,
     /// Names and values of the embedder's own.
+    #[serde(default)]
     pub labels: Vec<(String, String)>,
     /// How large it is, where known; reports repeat it.
+    #[serde(default)]
     pub bytes: Option<u64>,
 }
 

@@ -9,16 +9,21 @@ use crate::item::Collection;
 use crate::time::Timestamp;
 
 /// When a collection was last backed up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As data it is an object of the fields below, of which the times may be left out. Unknown fields are refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LastBackup {
     /// The collection's id.
     pub collection: String,
     /// When its last good snapshot was committed: the last in the order of the log, not the one of the latest time. What is
     /// good is the embedder's choice: complete, verified, not suspicious ...
+    #[serde(default)]
     pub good: Option<Timestamp>,
     /// When the last run began, whatever came of it, by the clock that also says `now`. Without it, what fails is due again
     /// at once.
+    #[serde(default)]
     pub attempt: Option<Timestamp>,
 }
 

@@ -273,6 +273,30 @@ fn policies_are_data_and_what_is_misspelled_is_refused() {
     }
 }
 
+/// Doors to other languages hand over what there is and what was done as data.
+#[test]
+fn facts_are_data_and_what_is_misspelled_is_refused() {
+    let whole = folder("/srv").with_group("g").with_label("name", "value").with_bytes(7);
+    let text = serde_json::to_string(&whole).unwrap();
+    assert_eq!(serde_json::from_str::<Protectable>(&text).unwrap(), whole);
+    let least: Protectable = serde_json::from_str(r#"{"collection": {"id": "a", "kind": "b"}}"#).unwrap();
+    assert_eq!(least, Protectable::new(Collection::new("a", "b"), ""));
+    let last = LastBackup::new("a").with_good(at(7)).with_attempt(at(8));
+    let text = serde_json::to_string(&last).unwrap();
+    assert_eq!(serde_json::from_str::<LastBackup>(&text).unwrap(), last);
+    let least: LastBackup = serde_json::from_str(r#"{"collection": "a"}"#).unwrap();
+    assert_eq!(least, LastBackup::new("a"));
+    assert!(serde_json::from_str::<LastBackup>(r#"{"collection": "a", "god": null}"#).is_err());
+    for text in [
+        r#"{"path": "a"}"#,
+        r#"{"collection": {"id": "a"}}"#,
+        r#"{"collection": {"id": "a", "kind": "b", "path": ""}}"#,
+        r#"{"collection": {"id": "a", "kind": "b"}, "group": []}"#,
+    ] {
+        assert!(serde_json::from_str::<Protectable>(text).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn the_example_in_the_documentation_does_what_the_page_says() {
     let page = include_str!("../../../docs/retention.md");

@@ -35,6 +35,7 @@ impl Handle for backup_graph {
 }
 
 /// How the application proves itself.
+#[cfg_attr(not(feature = "graph"), expect(dead_code, reason = "there is nobody to prove it to"))]
 enum Proof<'a> {
     /// Tenant, application, secret.
     Secret(&'a str, &'a str, &'a str),
