@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Run
 from simulated_tenant import MISSING, PROGRAM, SimulatedTenant
 
 import backup_py
@@ -198,7 +199,7 @@ def test_claims_that_the_service_wants_reach_the_credential(simulation: Simulate
     seen = []
 
     class Graph(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
+        def do_GET(self) -> None:
             """Refuse the first token, and say what the next one must have."""
             seen.append(self.headers["Authorization"])
             body = b'{"value": []}'
@@ -224,6 +225,57 @@ def test_claims_that_the_service_wants_reach_the_credential(simulation: Simulate
     assert [asked[1] for asked in credential.asked] == [None, claims]
     assert len(seen) == 2
     assert seen[0].startswith("Bearer ")
+
+
+def test_an_interpreter_that_ends_waits_for_who_gives_a_token(run_python: Run) -> None:
+    program = """
+import asyncio, sys, threading, time
+from backup_py import Tenant
+
+asked = threading.Event()
+
+def give(scope):
+    asked.set()
+    time.sleep(1.5)
+    print("given", flush=True)
+    return "x"
+
+async def main():
+    tenant = Tenant("contoso.example", token=give, graph_url="http://127.0.0.1:1", attempts_max=1)
+    pending = tenant.users().__anext__()
+    await asyncio.to_thread(asked.wait)
+    return pending
+
+pending = asyncio.run(main())
+print("ends", flush=True)
+"""
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["ends", "given"]
+
+
+def test_ctrl_c_does_not_wait_for_who_gives_a_token(run_python: Run) -> None:
+    program = """
+import os, signal, threading
+from backup_py import Tenant
+
+interrupted = threading.Event()
+
+def give(scope):
+    os.kill(os.getpid(), signal.SIGINT)
+    interrupted.wait()
+    return "x"
+
+tenant = Tenant("contoso.example", token=give, graph_url="http://127.0.0.1:1", attempts_max=1)
+try:
+    next(tenant.users())
+except KeyboardInterrupt:
+    interrupted.set()
+    print("interrupted")
+"""
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted\n"
 
 
 def test_what_a_giver_of_tokens_raises_is_the_cause(repository: Repository, simulation: SimulatedTenant) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from os import PathLike
 from typing import Any
 
@@ -38,6 +39,8 @@ class RepositoryAddress:
     """The head seen last time."""
     index_cache: str | PathLike[str] | None = None
     """A folder on the worker's disk where the index is kept."""
+    as_of: datetime | int | None = None
+    """The time as of which it is opened, for reading only."""
     passphrase: str | bytes | bytearray | None = field(default=None, repr=False, hash=False)
     """The passphrase, unless workers have it from elsewhere."""
     raw_key: bytes | bytearray | None = field(default=None, repr=False, hash=False)
@@ -75,6 +78,7 @@ class RepositoryAddress:
             "options": self.options,
             "known_head": self.known_head,
             "index_cache": self.index_cache,
+            "as_of": self.as_of,
         }
 
     def __getstate__(self) -> dict[str, Any]:
