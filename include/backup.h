@@ -1441,6 +1441,17 @@ typedef struct {
 } backup_extend_result;
 
 /**
+ * Takes one line of text without a line break, valid during the call, and its `backup_log_level`. Called on any thread, by several at once and
+ * in the middle of a run: it returns soon and calls no function of the library.
+ */
+typedef void (*backup_log_fn)(uint32_t level, const char *line, void *userdata);
+
+/**
+ * Gives back what belongs to a callback, once, when it is called no more. May be called on any thread.
+ */
+typedef void (*backup_release_fn)(void *userdata);
+
+/**
  * Where and how an item is to be put.
  */
 typedef struct {
@@ -2648,6 +2659,21 @@ backup_error *backup_repo_extend_locks(const backup_repo *repo,
                                        backup_names **tampered,
                                        backup_progress_fn progress,
                                        void *userdata);
+
+/**
+ * Has `log` called with lines up to `level` (a `backup_log_level`) from all repositories of this runtime, from now on and in the place of what
+ * was set before; NULL ends that. A line may name items, objects and addresses, and never holds a key, a passphrase or content.
+ *
+ * `release` (may be NULL) is called with `userdata` once, when the callback is called no more. If this call fails, `userdata` stays the caller's
+ * and is not released.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_runtime_log(const backup_runtime *runtime,
+                                 uint32_t level,
+                                 backup_log_fn log,
+                                 backup_release_fn release,
+                                 void *userdata);
 
 /**
  * Makes an empty set of options. Which ones exist is said where they are taken.

@@ -238,9 +238,25 @@ class Thunk {
 class Runtime {
  public:
   explicit Runtime(std::uint32_t threads = 0) { detail::check(backup_runtime_new(threads, detail::out(handle_))); }
+  /* Has `take` called with lines for an operator, up to `level`, from all repositories of this runtime; an empty function ends that. It is called
+     on any thread, by several at once: it returns soon and calls nothing of the library. What it throws is dropped. */
+  void log(backup_log_level level, std::function<void(backup_log_level, std::string_view)> take) {
+    if (!take) return detail::check(backup_runtime_log(handle_.get(), level, nullptr, nullptr, nullptr));
+    auto kept = std::make_unique<LogFn>(std::move(take));
+    detail::check(backup_runtime_log(handle_.get(), level, on_line, on_release, kept.get()));
+    (void)kept.release();
+  }
   [[nodiscard]] const backup_runtime *c_handle() const noexcept { return handle_.get(); }
 
  private:
+  using LogFn = std::function<void(backup_log_level, std::string_view)>;
+  static void on_line(std::uint32_t level, const char *line, void *userdata) noexcept {
+    try {
+      (*static_cast<LogFn *>(userdata))(static_cast<backup_log_level>(level), line);
+    } catch (...) {
+    }
+  }
+  static void on_release(void *userdata) noexcept { delete static_cast<LogFn *>(userdata); }
   detail::Handle<backup_runtime, backup_runtime_free> handle_;
 };
 

@@ -16,13 +16,13 @@ use crate::runtime::backup_runtime;
 #[derive(Clone, Copy, Debug)]
 pub enum backup_log_level {
     /// Something is lost or damaged.
-    BACKUP_LOG_ERROR = 1,
+    Error = 1,
     /// Something did not go as it should, and the run goes on.
-    BACKUP_LOG_WARNING = 2,
+    Warning = 2,
     /// A run began, ended, or changed what belongs to the repository.
-    BACKUP_LOG_INFO = 3,
+    Info = 3,
     /// Single steps.
-    BACKUP_LOG_DEBUG = 4,
+    Debug = 4,
 }
 
 /// Takes one line of text without a line break, valid during the call, and its `backup_log_level`. Called on any thread, by several at once and

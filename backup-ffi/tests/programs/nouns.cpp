@@ -1,6 +1,7 @@
 // Uses every noun of the C++ interface once: nouns REPOSITORY BEFORE AFTER TARGET, as nouns.c.
 #include <cstdio>
 #include <iostream>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -24,10 +25,21 @@ std::uint32_t code_of(Call call) {
 }
 
 void run(const std::string &url, const std::string &before, const std::string &after, const std::string &target) {
-  const backup::Runtime runtime;
+  std::mutex told;
+  int lines = 0;
+  backup::Runtime runtime;
+  runtime.log(BACKUP_LOG_LEVEL_INFO, [&](backup_log_level level, std::string_view line) {
+    const std::lock_guard<std::mutex> guard(told);
+    if (level == BACKUP_LOG_LEVEL_INFO && !line.empty()) ++lines;
+  });
   const auto credential = backup::Credential::raw_key({7});
   const auto repo = backup::Repository::init(runtime, url, credential);
   CHECK(repo.id().size() == 32 && repo.probe().known == 1);
+  {
+    const std::lock_guard<std::mutex> guard(told);
+    CHECK(lines > 0);
+  }
+  runtime.log(BACKUP_LOG_LEVEL_INFO, {});
   const auto source = [](const std::string &folder) { return backup::Source::folder(folder, {{"collection_id", "work"}}); };
   const auto first = repo.backup(source(before), {}, {{"label.ticket", "4711"}});
   const auto second = repo.backup(source(after));
