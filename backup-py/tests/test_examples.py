@@ -30,4 +30,4 @@ def test_the_folder_example_makes_a_round_trip(tree: Path, tmp_path: Path) -> No
 
 
 def test_every_example_has_a_test() -> None:
-    assert [path.name for path in EXAMPLES.glob("*.py")] == ["folder.py"]
+    assert [path.name for path in EXAMPLES.glob("*.py")] == ["folder.py", "frames.py"]
