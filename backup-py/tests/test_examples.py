@@ -88,4 +88,4 @@ def run_cell(code: str, names: dict[str, object]) -> str:
 
 def test_every_example_has_a_test() -> None:
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
-    assert names == ["folder.py", "notebook.ipynb", "tenant.py"]
+    assert names == ["folder.py", "frames.py", "notebook.ipynb", "tenant.py"]
