@@ -94,7 +94,7 @@ def kill_in_the_middle(repository: Repository, marker: Path, killed: list[int]) 
             time.sleep(0.02)
             repository.refresh()
             # A commit that is no snapshot.
-            if repository.head.partition(":")[0] == "1" and not repository.snapshots():
+            if int(repository.head.partition(":")[0]) >= 1 and not repository.snapshots():
                 killed.append(int(marker.read_text().split()[0]))
                 os.kill(killed[0], signal.SIGKILL)
                 return
