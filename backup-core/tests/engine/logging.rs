@@ -35,7 +35,7 @@ impl Logger for Lines {
 }
 
 fn open_with(store: Arc<dyn Store>, lines: &Arc<Lines>) -> Repository {
-    let logger: Arc<dyn Logger> = lines.clone();
+    let logger: Arc<dyn Logger> = Arc::<Lines>::clone(lines);
     let env = fresh_environment().with_logger(logger);
     block_on(Repository::open_with(store, &key(), env, Options::default())).unwrap()
 }
