@@ -14,6 +14,7 @@ mod cache;
 mod copies;
 mod crash;
 mod drill;
+mod endless;
 mod hostile;
 mod incremental;
 mod interleaved;

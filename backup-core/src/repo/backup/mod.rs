@@ -354,6 +354,8 @@ impl<'a> Run<'a> {
 
     /// Notes a change that needs no reading.
     fn note(&self, findings: &mut Findings, change: Change) -> Result<()> {
+        // Nothing else is done for them, however many there are: whoever cancels is heard here.
+        self.tick(|_| {})?;
         match change {
             Change::Reset => *findings = Findings { full: true, ..Findings::default() },
             Change::Remove(id) => {
