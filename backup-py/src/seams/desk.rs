@@ -41,8 +41,8 @@ struct State {
     calls: VecDeque<Box<dyn Waiting>>,
     closed: bool,
     /// How many more streams may be open; none: it does not matter. The engine asks for more items than the object reads at
-    /// once, so that its threads find the next call when they come back: a trip between threads for each item would cost
-    /// several times as much as the call.
+    /// once, so that its threads find the next call when they come back: else each item waits for a
+    /// trip between threads.
     free: Option<usize>,
 }
 
