@@ -672,6 +672,39 @@ typedef uint32_t backup_graph_kind;
 #endif // __cplusplus
 
 /**
+ * How much a line matters.
+ */
+enum backup_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Something is lost or damaged.
+   */
+  BACKUP_LOG_LEVEL_ERROR = 1,
+  /**
+   * Something did not go as it should, and the run goes on.
+   */
+  BACKUP_LOG_LEVEL_WARNING = 2,
+  /**
+   * A run began, ended, or changed what belongs to the repository.
+   */
+  BACKUP_LOG_LEVEL_INFO = 3,
+  /**
+   * Single steps.
+   */
+  BACKUP_LOG_LEVEL_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum backup_log_level backup_log_level;
+#else
+typedef uint32_t backup_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Names and values.
  */
 typedef struct backup_attributes backup_attributes;

@@ -234,8 +234,10 @@ class StreamReader(io.RawIOBase):
     def __init__(self, pieces: _Pieces, stream: str) -> None:
         super().__init__()
         self._pieces = pieces
-        self._number, self.size = pieces.open(stream)
         self._rest: memoryview | bytes = b""
+        # Also what could not be opened is closed when it is given up.
+        self._number = -1
+        self._number, self.size = pieces.open(stream)
 
     size: int | None
     """Length in bytes, where known."""
@@ -296,5 +298,6 @@ class StreamReader(io.RawIOBase):
         """Close the stream; the rest of it is not fetched."""
         if not self.closed:
             self._rest = b""
-            self._pieces.close(self._number)
+            if self._number >= 0:
+                self._pieces.close(self._number)
         super().close()
