@@ -84,7 +84,7 @@ pub struct PruneReport {
     pub stray_objects: u64,
     /// See `stray_objects`.
     pub stray_bytes: u64,
-    /// Objects condemned by this run or earlier ones that were deleted.
+    /// Objects condemned by this run or earlier ones that were deleted; in a dry run, those of earlier ones that would be.
     pub deleted_objects: u64,
     /// Objects that the store did not let go yet; a later prune tries again.
     pub locked_objects: u64,
