@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ LONG_RUN_BYTES = 256 << 30
 """Length of a file without blocks that takes minutes to read: whoever stops a backup of it stops it in the middle."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# Whoever starts the tests in the background has this signal ignored, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
