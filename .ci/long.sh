@@ -53,20 +53,27 @@ part_tables() {
     cargo test --locked -p backup-core --all-features --lib -- --nocapture borg_4829 restic_4523
 }
 
-# Every parser of stored bytes under libFuzzer with the address sanitizer, ten minutes each; needs a nightly compiler. Then a million inputs for
-# each parser, also those of text, from a seed.
+# Every parser of stored bytes under libFuzzer with the address sanitizer, ten minutes each; needs a nightly compiler. BACKUP_FUZZ_JOBS of them run
+# side by side. Then a million inputs for each parser, also those of text, from a seed.
 part_fuzz() {
-  local seconds=${BACKUP_FUZZ_SECONDS:-600} name names
+  local names
   names=$(sed -n 's/.*Target { name: "\([a-z_]*\)".*/\1/p' backup-core/src/fuzzing.rs)
   [ -n "$names" ]
   cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-  for name in $names; do
-    say "fuzz $name"
-    mkdir -p "$cache/fuzz/$name"
-    BACKUP_FUZZ_TARGET=$name BACKUP_FUZZ_SEEDS=$cache/fuzz/$name cargo +nightly fuzz run --fuzz-dir backup-core/fuzz parsers "$cache/fuzz/$name" -- \
-      -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=1 2>&1 | grep -E "^==|ERROR|panicked|stat::number_of_executed_units|stat::peak_rss_mb"
-  done
+  cargo +nightly fuzz build --fuzz-dir backup-core/fuzz parsers
+  export cache
+  export -f fuzz_one
+  echo "$names" | xargs -P "${BACKUP_FUZZ_JOBS:-1}" -I NAME bash -o pipefail -c 'fuzz_one NAME'
   BACKUP_FUZZ=1000000 cargo test --locked -p backup-core --all-features --test fuzz -- --nocapture
+}
+
+# One parser under libFuzzer; its figures are printed in one piece when it ends.
+fuzz_one() {
+  local seeds=$cache/fuzz/$1 report
+  mkdir -p "$seeds"
+  report=$(BACKUP_FUZZ_TARGET=$1 BACKUP_FUZZ_SEEDS=$seeds cargo +nightly fuzz run --fuzz-dir backup-core/fuzz parsers "$seeds" -- \
+    -max_total_time="${BACKUP_FUZZ_SECONDS:-600}" -rss_limit_mb=4096 -print_final_stats=1 2>&1) || { printf 'fuzz %s failed\n%s\n' "$1" "$report"; return 255; }
+  printf 'fuzz %s\n%s\n' "$1" "$(grep -E "stat::number_of_executed_units|stat::peak_rss_mb" <<<"$report")"
 }
 
 # Two hundred drives of a simulated tenant go to one repository on SeaweedFS by four processes under Dask, of which one is killed.
