@@ -201,22 +201,16 @@ impl Inner {
 
     /// The same, wherever one index says.
     pub(super) async fn chunk_by(&self, index: &Index, class: Class, id: ChunkId) -> Result<Bytes> {
+        self.again_if_damaged(|| self.chunk_anywhere(index, class, id)).await
+    }
+
+    /// The same from the first place that has it whole.
+    async fn chunk_anywhere(&self, index: &Index, class: Class, id: ChunkId) -> Result<Bytes> {
         let mut failure: Option<Error> = None;
-        // Twice, if need be: perhaps only the download was bad.
-        for _ in 0..2 {
-            for location in index.locate(&id) {
-                match self.chunk_at(class, id, location).await {
-                    Ok(chunk) => return Ok(chunk),
-                    Err(error) => {
-                        if error.kind() == ErrorKind::Corrupt {
-                            self.note_second_read(&error);
-                        }
-                        failure = Some(error);
-                    }
-                }
-            }
-            if failure.as_ref().is_none_or(|error| error.kind() != ErrorKind::Corrupt) {
-                break;
+        for location in index.locate(&id) {
+            match self.chunk_at(class, id, location).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => failure = Some(error),
             }
         }
         Err(failure.unwrap_or_else(|| {

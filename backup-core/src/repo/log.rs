@@ -336,14 +336,7 @@ impl Inner {
     }
 
     pub(super) async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
-        match self.read_log_once(number).await {
-            // Perhaps only the download was bad.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.note_second_read(&error);
-                self.read_log_once(number).await
-            }
-            read => read,
-        }
+        self.again_if_damaged(|| self.read_log_once(number)).await
     }
 
     pub(super) async fn read_log_once(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
@@ -392,19 +385,21 @@ impl Inner {
 
     /// Reads an object that the log names, and holds it against its length and hash there.
     pub(super) async fn read_named(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {
-        match self.read_named_once(name, object).await {
-            // Perhaps only the download was bad.
+        self.again_if_damaged(|| self.read_named_once(name, object)).await
+    }
+
+    /// What `read` gives. What is damaged is read a second time before anybody is told: perhaps only the download was bad.
+    pub(super) async fn again_if_damaged<T, F>(&self, read: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match read().await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.note_second_read(&error);
-                self.read_named_once(name, object).await
+                self.env.log(LogLevel::Warning, || format!("{}: reading it again", described(&error)));
+                read().await
             }
             read => read,
         }
-    }
-
-    /// What is damaged is read a second time before anybody is told.
-    pub(super) fn note_second_read(&self, error: &Error) {
-        self.env.log(LogLevel::Warning, || format!("{}: reading it again", described(error)));
     }
 
     async fn read_named_once(&self, name: ObjectName, object: ObjectRef) -> Result<Bytes> {

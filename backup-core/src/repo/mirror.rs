@@ -359,21 +359,16 @@ async fn copy_one(
 impl Inner {
     /// An object's bytes, once they are known to be what was written.
     async fn sound_object(&self, name: ObjectName, known: Option<(u64, ObjectHash)>) -> Result<Bytes> {
-        let mut failure = None;
-        // Twice, if need be: perhaps only the download was bad.
-        for _ in 0..2 {
-            let bytes = self.store.read(&name.key(), None).await?;
-            let sound = match known {
-                Some((_, hash)) if self.hash(bytes.clone()).await? == hash => Ok(()),
-                Some(_) => Err(Error::corrupt("an object is not the one that was written")),
-                None => self.check_unnamed(name, &bytes),
-            };
-            match sound {
-                Ok(()) => return Ok(bytes),
-                Err(error) => failure = Some(error),
-            }
+        self.again_if_damaged(|| self.sound_object_once(name, known)).await
+    }
+
+    async fn sound_object_once(&self, name: ObjectName, known: Option<(u64, ObjectHash)>) -> Result<Bytes> {
+        let bytes = self.store.read(&name.key(), None).await?;
+        match known {
+            Some((_, hash)) if self.hash(bytes.clone()).await? == hash => Ok(bytes),
+            Some(_) => Err(Error::corrupt("an object is not the one that was written")),
+            None => self.check_unnamed(name, &bytes).map(|()| bytes),
         }
-        Err(failure.unwrap_or_else(|| Error::bug("an object was not read")))
     }
 
     async fn hash(&self, bytes: Bytes) -> Result<ObjectHash> {

@@ -169,14 +169,8 @@ impl Check<'_, '_, '_> {
             let chunks = chunks.get(&info.id).copied().unwrap_or_default();
             // Boxed, so that the whole check can move between threads.
             let check = async move {
-                let id = info.id;
-                match check_pack(&inner, &index, info.clone(), chunks, level).await {
-                    // Perhaps only the download was bad.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        (id, check_pack(&inner, &index, info, chunks, level).await)
-                    }
-                    checked => (id, checked),
-                }
+                let check = || check_pack(&inner, &index, info.clone(), chunks, level);
+                (info.id, inner.again_if_damaged(check).await)
             };
             check.boxed()
         };

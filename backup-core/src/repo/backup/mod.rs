@@ -154,12 +154,10 @@ impl<'a> BackupRun<'a> {
         let result = session.drive(run.execute()).await;
         if let Err(error) = &result {
             inner.env.log(LogLevel::Error, || format!("backup ends: {}", described(error)));
-        }
-        if let Err(error) = &result
-            && error.kind() != ErrorKind::Bug
-        {
-            // A store that failed may still take the index of what it has. Failing again changes nothing.
-            let _ = session.commit_stored(None).await;
+            if error.kind() != ErrorKind::Bug {
+                // A store that failed may still take the index of what it has. Failing again changes nothing.
+                let _ = session.commit_stored(None).await;
+            }
         }
         result
     }

@@ -136,11 +136,7 @@ impl Inner {
     }
 
     async fn read_unnamed_segment(&self, id: ObjectId) -> Result<Segment> {
-        match self.read_unnamed_segment_once(id).await {
-            // Perhaps only the download was bad.
-            Err(error) if error.kind() == ErrorKind::Corrupt => self.read_unnamed_segment_once(id).await,
-            read => read,
-        }
+        self.again_if_damaged(|| self.read_unnamed_segment_once(id)).await
     }
 
     async fn read_unnamed_segment_once(&self, id: ObjectId) -> Result<Segment> {

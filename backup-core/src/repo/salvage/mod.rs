@@ -277,11 +277,7 @@ impl Inner {
             let Snapshot { collection, created, state, parent, .. } = snapshot;
             Ok((SnapshotRef { object, collection, created, state, suspicious: false }, parent))
         };
-        match read().await {
-            // Perhaps only the download was bad.
-            Err(error) if error.kind() == ErrorKind::Corrupt => read().await,
-            read => read,
-        }
+        self.again_if_damaged(read).await
     }
 
     pub(super) fn is_confirmed(&self, snapshot: SnapshotId) -> bool {
