@@ -74,10 +74,8 @@ part_examples() {
 
 # The Python package: built as a user would install it, its tests, its types; with the simulated tenant.
 part_python() {
-  venv python backup-py/requirements-dev.txt
-  "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
-  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
-  (cd backup-py && BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant "$cache/python/bin/python" -m pytest -q -n 3)
+  python_package python
+  python_tests python -n 3
 }
 
 # The independent reader against golden vectors, and against a repository that the engine has just made.

