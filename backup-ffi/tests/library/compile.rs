@@ -44,9 +44,21 @@ pub(crate) fn compile(compiler: &[&str], sources: &[PathBuf], program: &Path) {
 }
 
 pub(crate) fn compilation(compiler: &[&str], sources: &[PathBuf], program: &Path) -> Command {
+    let mut command = call(compiler);
+    command.arg("-g").args(sources).arg("-o").arg(program).arg("-pthread");
+    command
+}
+
+/// Looks at a file without making anything of it. What it does not use is no mistake.
+pub(crate) fn syntax(compiler: &[&str], source: &Path) -> Command {
+    let mut command = call(compiler);
+    command.args(["-fsyntax-only", "-Wno-unused", "-Wno-unused-parameter"]).arg(source);
+    command
+}
+
+fn call(compiler: &[&str]) -> Command {
     let (name, options) = compiler.split_first().expect("a compiler has a name");
     let mut command = Command::new(name);
-    command.args(options).args(WARNINGS).arg("-g").arg("-I").arg(root().join("../include")).args(sources);
-    command.arg("-o").arg(program).arg("-pthread");
+    command.args(options).args(WARNINGS).arg("-I").arg(root().join("../include"));
     command
 }

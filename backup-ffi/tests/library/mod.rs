@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The shared library.
+#[allow(dead_code, reason = "not every test that has this module links")]
 pub(crate) fn shared() -> PathBuf {
     let library = find(if cfg!(target_os = "macos") { "libbackup.dylib" } else { "libbackup.so" });
     // Programs look for it by the name that it says it has; an installation has that name.
