@@ -68,7 +68,7 @@ impl Window {
 
 /// What became of a planned item. None: its content could not be had this way, and it has not been put.
 pub(super) struct Done {
-    pub(super) number: u64,
+    pub(super) number: usize,
     pub(super) outcome: Option<Result<Placement>>,
 }
 
@@ -127,7 +127,7 @@ struct Ready {
 
 /// What one item wants of one frame.
 struct Share {
-    number: u64,
+    number: usize,
     want: Want,
 }
 
@@ -202,7 +202,7 @@ impl Plan {
     }
 
     /// Plans an item whose content is these chunks. False, and nothing is planned, if the index does not know all of them as they should be.
-    pub(super) fn add(&mut self, number: u64, put: BlockingPut, content: &ContentRef) -> bool {
+    pub(super) fn add(&mut self, number: usize, put: BlockingPut, content: &ContentRef) -> bool {
         let state = self.inner.state();
         let mut wanted: Vec<(FrameKey, Piece)> = Vec::with_capacity(content.refs.len());
         for chunk in &content.refs {
@@ -417,7 +417,7 @@ impl Job {
     }
 
     /// Puts what is complete, and takes note of it; a content that cannot be had is noted as well.
-    fn end(&mut self, number: u64, complete: Option<(BlockingPut, Vec<Bytes>)>) {
+    fn end(&mut self, number: usize, complete: Option<(BlockingPut, Vec<Bytes>)>) {
         // Noted before it is known, for the case of a panic.
         self.outcome.done.push(Done { number, outcome: None });
         let outcome = complete.map(|(put, content)| put.put(&content));
