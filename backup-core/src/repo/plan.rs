@@ -29,8 +29,10 @@ const READING_BYTES_MIN: u64 = 8 << 20;
 const READING_BYTES_MAX: u64 = 12 << 20;
 /// Frames that wait for a worker or are being put, for each of them and one more.
 const JOBS_OF_WORKER: usize = 2;
-/// By so much the window opens and closes. There are as many reads at once as it has MiB.
+/// By so much the window opens and closes.
 const READING_BYTES_STEP: u64 = 1 << 20;
+/// Reads at once. It is their bytes that take memory; what many small revisions have left lies in many packs, a little in each.
+const READS_MAX: usize = 32;
 /// The window closes by a step after so many reads in a row that were not waited for.
 const PATIENCE: usize = 32;
 /// A frame is read beside its neighbour once so many items have been planned that did not want it.
@@ -49,10 +51,6 @@ struct Window {
 impl Window {
     const fn new() -> Self {
         Self { bytes: READING_BYTES_MIN, unawaited: 0 }
-    }
-
-    const fn reads(&self) -> usize {
-        (self.bytes >> 20) as usize
     }
 
     /// A read has ended. `awaited`: until then no worker had anything to do.
@@ -258,7 +256,7 @@ impl Plan {
             self.waiting -= shares.len();
             self.ready.push_back(Ready { shares, sealed_len: 0, open: Box::new(|| Some(Bytes::new())) });
         }
-        while self.reads < self.window.reads()
+        while self.reads < READS_MAX
             && self.reading_bytes < self.window.bytes
             && (all || self.waiting >= ITEMS_AHEAD)
             && let Some(key) = self.queue.pop_front()

@@ -101,6 +101,9 @@ impl<'a, 'r> Walk<'a, 'r> {
         filter: Filter,
         reporter: Reporter<'r>,
     ) -> Result<Self> {
+        if filter.is_everything() {
+            browser.inner.read_trees(&browser.snapshot).await;
+        }
         Ok(Self {
             root: match browser.root().await {
                 // It shows again on the way.
