@@ -65,7 +65,7 @@ impl Early {
             .filter(|(number, _)| *number >= first)
             .map(|(number, len)| (ObjectName::Log(number), len));
         let wanted = (checkpoint.map(|(number, len)| (ObjectName::Checkpoint(number), len)).into_iter())
-            .chain(known.map(|head| (ObjectName::Log(head.number), 0)))
+            .chain(known.filter(|head| head.number < first).map(|head| (ObjectName::Log(head.number), 0)))
             .chain(entries)
             .chain(next.map(|number| (ObjectName::Log(number), 0)));
         let mut bytes = 0u64;
