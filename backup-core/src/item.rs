@@ -59,9 +59,14 @@ macro_rules! opaque {
             /// UTF-8 as it is; other bytes and control characters as `\xNN`.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 for part in self.0.utf8_chunks() {
-                    for c in part.valid().chars() {
-                        if c.is_control() { write!(f, "\\x{:02x}", u32::from(c))? } else { write!(f, "{c}")? }
+                    // Written up to each control character: nearly always all at once.
+                    let mut plain = part.valid();
+                    while let Some((at, control)) = plain.char_indices().find(|(_, c)| c.is_control()) {
+                        f.write_str(plain.get(..at).unwrap_or_default())?;
+                        write!(f, "\\x{:02x}", u32::from(control))?;
+                        plain = plain.get(at + control.len_utf8()..).unwrap_or_default();
                     }
+                    f.write_str(plain)?;
                     part.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
                 }
                 Ok(())

@@ -1,6 +1,7 @@
 //! Plain threads that share one queue, for work that would hold up an async thread: computing, and calls of the system.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -11,7 +12,47 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct ThreadPool {
     name: &'static str,
     threads: usize,
-    queue: OnceLock<mpsc::Sender<Job>>,
+    queue: OnceLock<Arc<Queue>>,
+}
+
+/// Jobs that wait for a thread. A condition rather than a channel: one job wakes one thread, and none if all are busy.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Threads that wait for a job.
+    idle: usize,
+    /// Threads that have started.
+    running: usize,
+    /// No more jobs will come.
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, once there is one; none when no more will come.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting.idle += 1;
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+    }
 }
 
 impl ThreadPool {
@@ -22,8 +63,17 @@ impl ThreadPool {
 
     /// Runs the job soon.
     pub(crate) fn spawn(&self, job: Job) {
-        if let Err(mpsc::SendError(job)) = self.queue.get_or_init(|| self.start()).send(job) {
-            job();
+        let queue = self.queue.get_or_init(|| self.start());
+        let mut waiting = queue.lock();
+        if waiting.running == 0 {
+            drop(waiting);
+            return job();
+        }
+        waiting.jobs.push_back(job);
+        let wake = waiting.idle > 0;
+        drop(waiting);
+        if wake {
+            queue.changed.notify_one();
         }
     }
 
@@ -42,24 +92,31 @@ impl ThreadPool {
         async move { receiver.await.map_err(|_| Error::bug("a thread dropped its job")) }
     }
 
-    fn start(&self) -> mpsc::Sender<Job> {
-        let (sender, receiver) = mpsc::channel::<Job>();
-        let receiver = Arc::new(Mutex::new(receiver));
+    fn start(&self) -> Arc<Queue> {
+        let queue = Arc::new(Queue::default());
         for number in 0..self.threads {
-            let receiver = Arc::clone(&receiver);
+            let jobs = Arc::clone(&queue);
             // A thread that cannot start is made up for by the others; with none, `spawn` runs jobs on its caller's.
-            let _ = std::thread::Builder::new().name(format!("{}-{number}", self.name)).spawn(move || {
-                loop {
-                    let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    match job {
-                        // A panicking job drops its result sender, which its owner sees as an error.
-                        Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
-                        Err(_) => return,
-                    }
+            let thread = std::thread::Builder::new().name(format!("{}-{number}", self.name));
+            let started = thread.spawn(move || {
+                while let Some(job) = jobs.next() {
+                    // A panicking job drops its result sender, which its owner sees as an error.
+                    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)));
                 }
             });
+            queue.lock().running += usize::from(started.is_ok());
         }
-        sender
+        queue
+    }
+}
+
+impl Drop for ThreadPool {
+    /// What is waiting is still run.
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.get() {
+            queue.lock().closed = true;
+            queue.changed.notify_all();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Open directory handles below one folder, reached without following symbolic links.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,9 @@ use rustix::io::Errno;
 
 use super::split;
 
-/// How many directories are kept open. Walks and restores work in one directory for a while, then in its neighbour.
-const OPEN_DIRS_MAX: usize = 16;
+/// How many directories are kept open. A walk works in one directory for a while, then in its neighbour; a restore in as many at once as
+/// the files lie in that it has planned.
+const OPEN_DIRS_MAX: usize = 64;
 
 /// Enough to enter a directory and create below it; on Linux even one that may not be listed.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -25,7 +26,21 @@ pub(super) const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OF
 #[derive(Debug)]
 pub(super) struct Dirs {
     root: Arc<OwnedFd>,
-    recent: Mutex<VecDeque<(Vec<u8>, Arc<OwnedFd>)>>,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    dirs: HashMap<Vec<u8>, Used>,
+    /// Counts uses.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Used {
+    dir: Arc<OwnedFd>,
+    /// When it was used last.
+    at: u64,
 }
 
 impl Dirs {
@@ -65,25 +80,33 @@ impl Dirs {
 
     /// Forgets the directory at `path`, which was just removed or replaced.
     pub(super) fn forget(&self, path: &[u8]) {
-        self.lock().retain(|(cached, _)| cached != path);
+        self.lock().dirs.remove(path);
     }
 
     fn cached(&self, path: &[u8]) -> Option<Arc<OwnedFd>> {
         let mut recent = self.lock();
-        let position = recent.iter().position(|(cached, _)| cached == path)?;
-        let entry = recent.remove(position)?;
-        let dir = Arc::clone(&entry.1);
-        recent.push_front(entry);
-        Some(dir)
+        recent.clock += 1;
+        let now = recent.clock;
+        let used = recent.dirs.get_mut(path)?;
+        used.at = now;
+        Some(Arc::clone(&used.dir))
     }
 
     fn remember(&self, path: &[u8], dir: &Arc<OwnedFd>) {
         let mut recent = self.lock();
-        recent.truncate(OPEN_DIRS_MAX - 1);
-        recent.push_front((path.to_vec(), Arc::clone(dir)));
+        if recent.dirs.len() >= OPEN_DIRS_MAX {
+            // The older half: finding them is no work for every directory.
+            let mut times: Vec<u64> = recent.dirs.values().map(|used| used.at).collect();
+            let (_, middle, _) = times.select_nth_unstable(OPEN_DIRS_MAX / 2);
+            let middle = *middle;
+            recent.dirs.retain(|_, used| used.at >= middle);
+        }
+        recent.clock += 1;
+        let at = recent.clock;
+        recent.dirs.insert(path.to_vec(), Used { dir: Arc::clone(dir), at });
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Arc<OwnedFd>)>> {
+    fn lock(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

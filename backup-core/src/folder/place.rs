@@ -1,8 +1,8 @@
 //! Bringing something finished under its real name: a temporary name beside it first, then one atomic rename.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
@@ -17,6 +17,8 @@ use crate::sink::{Action, Conflict};
 pub(super) const NAMES_MAX: u32 = 10_000;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// Tells the names of several processes apart. Asked for once: a child that was forked off finds some of its names taken, and takes the next.
+static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
 
 /// Something under a temporary name; removed again unless it was brought into place.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Temporary {
     ) -> Result<(Self, T), Errno> {
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".restoring-{}-{number}", std::process::id()).into_bytes();
+            let name = format!(".restoring-{}-{number}", *PROCESS).into_bytes();
             match make(dir, &name) {
                 Ok(made) => return Ok((Self { dir: Arc::clone(dir), name, renamed: false }, made)),
                 // Left behind by a restore that crashed.

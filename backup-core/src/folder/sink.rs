@@ -249,8 +249,8 @@ impl Target {
         Ok((temporary, file, made))
     }
 
-    fn main_stream<'a>(&self, item: &'a Item, path: &[u8]) -> Result<Option<&'a str>> {
-        let refuse = |reason| Err(Error::new(ErrorKind::Unsupported, reason).with_item(show(path)));
+    fn main_stream<'a>(&self, item: &'a Item, job: &Job) -> Result<Option<&'a str>> {
+        let refuse = |reason| Err(Error::new(ErrorKind::Unsupported, reason).with_item(show(&job.path())));
         match item.streams.as_slice() {
             // The content of a further hard link is that of the first.
             [] if item.hard_link.is_some() => Ok(Some(Stream::CONTENT)),
@@ -531,7 +531,7 @@ impl Sink for FolderSink {
                 return Ok(placement);
             }
         }
-        let Some(stream) = self.target.main_stream(item, &job.path())? else {
+        let Some(stream) = self.target.main_stream(item, &job)? else {
             return self.on_thread(move |target| target.put_small(&job, &[], None)).await;
         };
         let mut content = contents.open(stream)?;
@@ -553,7 +553,7 @@ impl Sink for FolderSink {
     fn put_blocking(&self, item: &Item, place: Place<'_>) -> Option<BlockingPut> {
         // Whatever is wrong with the rest is said by `put`, in the words of an error.
         let job = Job::new(item, place).ok().filter(|job| !self.target.has_to_look(job))?;
-        self.target.main_stream(item, &job.path()).ok()??;
+        self.target.main_stream(item, &job).ok()??;
         let target = Arc::clone(&self.target);
         Some(BlockingPut::new(move |content| target.put_small(&job, content, None)))
     }

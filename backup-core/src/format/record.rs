@@ -215,9 +215,7 @@ impl Record {
             let name = r.text16(limits::STREAM_NAME_BYTES_MAX)?.to_owned();
             streams.push((name, ContentRef::read(&mut r)?));
         }
-        let mut names: Vec<&str> = streams.iter().map(|(name, _): &(String, _)| name.as_str()).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) || names.first() == Some(&"") {
+        if !have_names_of_their_own(&streams) {
             return Err(r.damage("has streams without a name of their own"));
         }
         if hard_link.is_some() && !streams.is_empty() {
@@ -228,6 +226,16 @@ impl Record {
         let inconsistent = has(FLAG_INCONSISTENT);
         Ok(Self { parent, name, kind, times, tag, hard_link, inconsistent, attributes, details, streams })
     }
+}
+
+fn have_names_of_their_own(streams: &[(String, ContentRef)]) -> bool {
+    // Nearly all items have one stream at most.
+    if let [] | [_] = streams {
+        return streams.iter().all(|(name, _)| !name.is_empty());
+    }
+    let mut names: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.is_sorted_by(|a, b| a < b) && names.first() != Some(&"")
 }
 
 /// Streams as an item has them.

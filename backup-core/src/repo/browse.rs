@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, join};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::{Inner, SnapshotInfo, content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ContentRef, Record, name_key};
@@ -12,7 +15,7 @@ use crate::item::{Item, ItemId, Name};
 use crate::limits;
 use crate::source::Content;
 use crate::tree::scan::Scan;
-use crate::tree::{self, TreeKind};
+use crate::tree::{self, NodeSource, TreeKind};
 
 /// A read-only view of one snapshot. Clones share it; methods may be called at the same time.
 ///
@@ -49,7 +52,9 @@ impl Browser {
     /// # Errors
     /// `NotFound` if there is none, or damage.
     pub async fn stat(&self, path: &str) -> Result<Item> {
-        match self.resolve(path).await? {
+        // The way to the record begins at the same node, whatever the path leads to.
+        let (id, ()) = join(self.resolve(path), self.read_top_of_items()).await;
+        match id? {
             Some(id) => self.item(&id).await,
             None => Err(Error::invalid("this snapshot has several top items, so the empty path names none")),
         }
@@ -140,6 +145,13 @@ impl Browser {
         Ok(at)
     }
 
+    /// Reads the top of the items tree, for whoever wants it next. What is wrong with it is said to them.
+    async fn read_top_of_items(&self) {
+        if let Some(top) = self.snapshot.items.0 {
+            let _ = self.inner.node(TreeKind::Items, top.level, top.id).await;
+        }
+    }
+
     async fn child(&self, parent: Option<&ItemId>, name: &Name) -> Result<Option<ItemId>> {
         let prefix = name_key::named(parent, name);
         let mut scan = self.scan_names(&prefix).await?;
@@ -181,8 +193,9 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Items looked up at a time.
+    /// Items looked up at a time, and of these at once.
     const BATCH: usize = 256;
+    const READS: usize = 16;
 
     /// The next item, in bytewise order of names.
     ///
@@ -213,19 +226,28 @@ impl Listing {
             // The smallest key after the last one given.
             start.push(0);
         }
-        let mut items = Vec::new();
+        let (mut ids, mut after) = (Vec::new(), None);
         let mut scan = self.browser.scan_names(&start).await?;
-        while items.len() < Self::BATCH {
+        while ids.len() < Self::BATCH {
             let Some(entry) = scan.next_below(&self.prefix).await? else { break };
-            let key = entry.key.clone();
-            let id = name_key::item_id(&key, &self.prefix)?;
-            items.push(self.browser.item(&id).await.map_err(|error| match error.kind() {
-                ErrorKind::NotFound => Error::corrupt("a name leads to no item").with_item(id.to_string()),
-                _ => error,
-            })?);
-            self.after = Some(key);
+            ids.push(name_key::item_id(&entry.key, &self.prefix)?);
+            after = Some(entry.key.clone());
         }
         drop(scan);
+        let browser = &self.browser;
+        let read = |id: ItemId| -> BoxFuture<'_, Result<Item>> {
+            Box::pin(async move {
+                browser.item(&id).await.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        Error::corrupt("a name leads to no item").with_item(id.to_string())
+                    }
+                    _ => error,
+                })
+            })
+        };
+        let reads: Vec<_> = ids.into_iter().map(read).collect();
+        let items: Vec<Item> = stream::iter(reads).buffered(Self::READS).try_collect().await?;
+        self.after = after.or(self.after.take());
         self.buffer = items.into_iter();
         Ok(())
     }

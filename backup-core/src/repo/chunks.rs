@@ -27,10 +27,10 @@ const DATA_CACHE_BYTES: u64 = 16 << 20;
 /// Memory for opened frames of trees. Names are sorted by the id of their folder, the shorter id first, so a walk through folders goes to and fro
 /// in them: with 4 MiB, the trees of 84,000 items were read twelve times over.
 const TREE_CACHE_BYTES: u64 = 12 << 20;
-/// Memory for frames of trees as they are stored: a third as long, and mostly read before they are wanted.
-const SEALED_CACHE_BYTES: u64 = 4 << 20;
+/// Memory for frames of trees as they are stored: a third as long, and mostly read before they are wanted. Both trees of 100,000 files fit.
+pub(super) const SEALED_CACHE_BYTES: u64 = 8 << 20;
 /// What is read of a tree in one go, in bytes, and how far from a frame another one is near to it.
-const TREE_READ_BYTES: u64 = 1 << 20;
+pub(super) const TREE_READ_BYTES: u64 = 1 << 20;
 const TREE_NEAR_FRAMES: usize = 8;
 /// Frames of a tree that are opened along with one.
 const TREE_OPENED_FRAMES: usize = 2;
@@ -136,6 +136,16 @@ impl Caches {
     /// Keeps a frame of data.
     pub(super) fn keep(&self, key: FrameKey, frame: &Bytes) {
         self.data.insert(key, frame.clone());
+    }
+
+    /// Whether a frame of a tree is there.
+    pub(super) fn has_tree(&self, key: &FrameKey) -> bool {
+        self.sealed.contains_key(key) || self.tree.contains_key(key)
+    }
+
+    /// Keeps a frame of a tree as it is stored.
+    pub(super) fn keep_sealed(&self, key: FrameKey, sealed: Bytes) {
+        self.sealed.insert(key, sealed);
     }
 
     fn lock_opening(&self) -> MutexGuard<'_, HashMap<FrameKey, WeakShared<Opened>>> {

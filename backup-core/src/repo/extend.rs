@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::early::Early;
 use super::locks::{GENERATION, SLACK};
 use super::log::State;
 use super::{Inner, Repository};
@@ -265,7 +266,7 @@ impl Inner {
     async fn in_use(&self, state: &State) -> Result<HashSet<ObjectName>> {
         let mut names = state.named_and_in_use();
         // As whoever opens the repository finds it.
-        let checkpoint = self.load_log(Some(state.head)).await?.checkpoint;
+        let checkpoint = self.load_log(Some(state.head), Early::default()).await?.checkpoint;
         names.insert(ObjectName::Log(0));
         if checkpoint > 0 {
             names.insert(ObjectName::Checkpoint(checkpoint));

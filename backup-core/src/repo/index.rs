@@ -19,8 +19,11 @@ use crate::id::{ObjectId, RepoId};
 use crate::logging::LogLevel;
 use crate::secret::Secret;
 
-/// Segments read at the same time.
-const SEGMENT_READS: usize = 8;
+/// Segments read at the same time: at least so many, and more where they are short, as those of small revisions are.
+const SEGMENT_READS_MIN: usize = 8;
+const SEGMENT_READS_MAX: usize = 64;
+/// Bytes of them that are meant to be in memory as they are stored.
+const SEGMENT_READ_BYTES: u64 = 4 << 20;
 /// Entries, 47 bytes each, that runs in memory have together before they are moved into the cache, if there is one; and most that are merged
 /// in memory, where the old and the new run are held at once.
 const MEMORY_ENTRIES_MAX: u64 = 4 << 20;
@@ -141,7 +144,10 @@ impl Inner {
     pub(super) async fn add_segments(&self, index: &mut Index, segments: &[SegmentRef]) -> Result<()> {
         let read = |segment: &SegmentRef| -> BoxFuture<'_, Result<Run>> { Box::pin(self.read_run(*segment)) };
         let reads: Vec<_> = segments.iter().map(read).collect();
-        let mut runs = stream::iter(reads).buffered(SEGMENT_READS);
+        let longest = segments.iter().map(|segment| segment.object.len).max().unwrap_or_default().max(1);
+        let fitting = usize::try_from(SEGMENT_READ_BYTES / longest).unwrap_or(SEGMENT_READS_MAX);
+        let at_once = fitting.clamp(SEGMENT_READS_MIN, SEGMENT_READS_MAX);
+        let mut runs = stream::iter(reads).buffered(at_once);
         let mut in_memory = entries_of(index.runs().iter().filter(|run| !run.is_cached()));
         while let Some(run) = runs.next().await {
             let run = run?;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
+use super::early::{self, Early};
 use crate::crypto::{Class, ObjectKind, ObjectName, SessionKeys, object_hash};
 use crate::dedup::{Index, Run};
 use crate::error::{Error, ErrorKind, Result};
@@ -155,11 +156,11 @@ impl State {
 
 impl Inner {
     /// Reads the log and the index. With `anew`, nothing is taken from the index cache.
-    pub(super) async fn load(&self, known: Option<Head>, anew: bool) -> Result<State> {
+    pub(super) async fn load(&self, known: Option<Head>, anew: bool, early: Early) -> Result<State> {
         if self.salvaged.is_some() {
             return Ok(State::clone(&self.state()));
         }
-        let mut state = self.load_log(known).await?;
+        let mut state = self.load_log(known, early).await?;
         while let Err(error) = self.load_index_of(&mut state, anew).await {
             self.follow_past(&mut state, error).await?;
         }
@@ -167,11 +168,18 @@ impl Inner {
     }
 
     /// Reads the log from its newest checkpoint on (`docs/format.md` 6.3); no index.
-    pub(super) async fn load_log(&self, known: Option<Head>) -> Result<State> {
-        let listed = self.listed_numbers("checkpoint").await?;
+    pub(super) async fn load_log(&self, known: Option<Head>, mut early: Early) -> Result<State> {
+        let listed = match early.take_checkpoints() {
+            Some(listed) => listed,
+            None => self.listed_numbers("checkpoint").await?,
+        };
         let mut state = None;
         for number in listed.into_iter().rev() {
-            match self.read_checkpoint(number).await {
+            let read = match early.object(ObjectName::Checkpoint(number)).flatten() {
+                Some(bytes) => self.open_checkpoint(number, &bytes),
+                None => self.read_checkpoint(number).await,
+            };
+            match read {
                 Ok(checkpoint) => {
                     state = Some(State {
                         head: Head { number, hash: checkpoint.head },
@@ -193,12 +201,12 @@ impl Inner {
         }
         let mut state = match state {
             Some(state) => state,
-            None => self.load_genesis().await?,
+            None => self.load_genesis(&early).await?,
         };
         if let Some(known) = known {
-            self.check_known_head(&state, known).await?;
+            self.check_known_head(&state, known, &early).await?;
         }
-        self.follow(&mut state).await?;
+        self.follow(&mut state, early).await?;
         if let Some(known) = known.filter(|known| known.number > state.head.number) {
             let message = format!(
                 "the store shows log entry {} as its newest, but entry {} has been seen before",
@@ -218,13 +226,13 @@ impl Inner {
     async fn follow_past(&self, state: &mut State, error: Error) -> Result<()> {
         let before = state.withdrawn;
         if error.kind() == ErrorKind::Missing {
-            self.follow(state).await?;
+            self.follow_now(state).await?;
         }
         if state.withdrawn > before { Ok(()) } else { Err(error) }
     }
 
-    async fn load_genesis(&self) -> Result<State> {
-        let Some((entry, hash)) = self.read_log(0).await? else {
+    async fn load_genesis(&self, early: &Early) -> Result<State> {
+        let Some((entry, hash)) = self.read_log_early(0, early).await? else {
             if self.listed_numbers("log").await?.is_empty() {
                 return Err(Error::new(ErrorKind::NotARepository, "the log has no first entry"));
             }
@@ -244,7 +252,7 @@ impl Inner {
     /// Takes over what has been committed since.
     pub(super) async fn advance(&self, mut state: State) -> Result<State> {
         let before = state.head.number;
-        self.follow(&mut state).await?;
+        self.follow_now(&mut state).await?;
         if state.head.number > before {
             while let Err(error) = self.renew_index(&mut state).await {
                 self.follow_past(&mut state, error).await?;
@@ -264,20 +272,29 @@ impl Inner {
         self.add_segments(&mut state.index, &missing).await
     }
 
+    /// Reads on, with nothing read before.
+    async fn follow_now(&self, state: &mut State) -> Result<()> {
+        let early = Early::list_after(&*self.store, state.head.number).await;
+        self.follow(state, early).await
+    }
+
     /// Reads on until an entry does not exist, and holds that against a listing. The index is left as it is.
-    async fn follow(&self, state: &mut State) -> Result<()> {
+    async fn follow(&self, state: &mut State, early: Early) -> Result<()> {
         // Listed before the entries are read: what others add meanwhile can then not look like a gap.
-        let listed = self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default();
+        let listed = match early.newest_listed() {
+            Some(listed) => listed,
+            None => self.listed_numbers("log").await?.into_iter().next_back().unwrap_or_default(),
+        };
         // Those that must be there are read side by side, what comes after them one by one.
         let read = |number| -> BoxFuture<'_, Result<Option<(LogEntry, ObjectHash)>>> {
-            Box::pin(self.read_log(number))
+            Box::pin(self.read_log_early(number, &early))
         };
         let mut entries = stream::iter((state.head.number + 1..=listed).map(read)).buffered(LOG_READS);
         while let Some(Some((entry, hash))) = entries.next().await.transpose()? {
             state.apply(entry, hash)?;
         }
         drop(entries);
-        while let Some((entry, hash)) = self.read_log(state.head.number + 1).await? {
+        while let Some((entry, hash)) = self.read_log_early(state.head.number + 1, &early).await? {
             state.apply(entry, hash)?;
         }
         if listed > state.head.number {
@@ -293,7 +310,7 @@ impl Inner {
     /// Reads the whole log, entry by entry, and holds every checkpoint that is listed against it. Gives what is wrong.
     pub(super) async fn check_log(&self) -> Result<Vec<(ObjectName, Error)>> {
         let checkpoints = self.listed_numbers("checkpoint").await?;
-        let (mut state, mut wrong) = (self.load_genesis().await?, Vec::new());
+        let (mut state, mut wrong) = (self.load_genesis(&Early::default()).await?, Vec::new());
         loop {
             let number = state.head.number;
             if checkpoints.binary_search(&number).is_ok() {
@@ -316,8 +333,8 @@ impl Inner {
     }
 
     /// The entry that a client remembers must still be what it was.
-    async fn check_known_head(&self, state: &State, known: Head) -> Result<()> {
-        let hash = match self.read_log(known.number).await? {
+    async fn check_known_head(&self, state: &State, known: Head, early: &Early) -> Result<()> {
+        let hash = match self.read_log_early(known.number, early).await? {
             Some((_, hash)) => Some(hash),
             // Nothing removes log entries in this version: without this one, what follows may be another history.
             None if known.number <= state.head.number => {
@@ -335,6 +352,22 @@ impl Inner {
         }
     }
 
+    /// As [`read_log`](Self::read_log), for an entry that may have been read before.
+    async fn read_log_early(&self, number: u64, early: &Early) -> Result<Option<(LogEntry, ObjectHash)>> {
+        match early.object(ObjectName::Log(number)) {
+            None => self.read_log(number).await,
+            Some(None) => Ok(None),
+            Some(Some(bytes)) => match self.open_log(number, &bytes) {
+                // Perhaps only the download was bad.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.note_second_read(&error);
+                    self.read_log_once(number).await
+                }
+                opened => opened.map(Some),
+            },
+        }
+    }
+
     pub(super) async fn read_log(&self, number: u64) -> Result<Option<(LogEntry, ObjectHash)>> {
         self.again_if_damaged(|| self.read_log_once(number)).await
     }
@@ -349,20 +382,31 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let raw = open_object(self.id, &self.ring, name, &bytes)?;
+        self.open_log(number, &bytes).map(Some)
+    }
+
+    /// An entry as it is stored.
+    fn open_log(&self, number: u64, bytes: &Bytes) -> Result<(LogEntry, ObjectHash)> {
+        let name = ObjectName::Log(number);
+        let raw = open_object(self.id, &self.ring, name, bytes)?;
         let entry = LogEntry::decode(&raw, &self.ring).map_err(|error| error.with_item(name.to_string()))?;
         if entry.number != number {
             return Err(
                 Error::corrupt("log entry has another number than its name").with_item(name.to_string())
             );
         }
-        Ok(Some((entry, object_hash(&bytes))))
+        Ok((entry, object_hash(bytes)))
     }
 
     pub(super) async fn read_checkpoint(&self, number: u64) -> Result<Checkpoint> {
+        let bytes = self.store.read(&ObjectName::Checkpoint(number).key(), None).await?;
+        self.open_checkpoint(number, &bytes)
+    }
+
+    /// A checkpoint as it is stored.
+    fn open_checkpoint(&self, number: u64, bytes: &Bytes) -> Result<Checkpoint> {
         let name = ObjectName::Checkpoint(number);
-        let bytes = self.store.read(&name.key(), None).await?;
-        let checkpoint = Checkpoint::decode(&open_object(self.id, &self.ring, name, &bytes)?, &self.ring)?;
+        let checkpoint = Checkpoint::decode(&open_object(self.id, &self.ring, name, bytes)?, &self.ring)?;
         if checkpoint.number == number && checkpoint.config.repo == self.id {
             Ok(checkpoint)
         } else {
@@ -372,15 +416,8 @@ impl Inner {
 
     /// Numbers of the objects that a listing shows below `log` or `checkpoint`, ascending. Foreign names are ignored.
     pub(super) async fn listed_numbers(&self, prefix: &str) -> Result<Vec<u64>> {
-        let prefix = Key::known(prefix.to_owned());
-        let mut numbers = Vec::new();
-        let mut entries = self.store.list(&prefix);
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            numbers.extend(number_of(&entry.key));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+        let listed = early::listed(&*self.store, prefix).await?;
+        Ok(listed.into_iter().map(|(number, _)| number).collect())
     }
 
     /// Reads an object that the log names, and holds it against its length and hash there.

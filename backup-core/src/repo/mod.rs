@@ -9,6 +9,7 @@ mod commit;
 mod content;
 mod difference;
 mod drill;
+mod early;
 mod extend;
 mod frames;
 #[cfg(feature = "testkit")]
@@ -34,6 +35,7 @@ mod stored;
 mod suspicion;
 #[cfg(all(test, feature = "testkit"))]
 mod tests;
+mod trees;
 mod under_way;
 mod undo;
 mod verify;
@@ -44,7 +46,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::future::{BoxFuture, join};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::cache::IndexCache;
 use crate::chunk::Gear;
@@ -82,9 +85,13 @@ pub use suspicion::Suspicion;
 pub use verify::{VerifyLevel, VerifyReport, VerifyRun};
 
 use chunks::Caches;
+use early::Early;
 use index::Cache;
 use locks::Proved;
 use log::State;
+
+/// Key slots read at the same time.
+const SLOT_READS: usize = 8;
 
 /// An open repository. Clones share it; all methods may be called at the same time.
 ///
@@ -240,7 +247,7 @@ impl Repository {
             store.delete(&ObjectName::KeySlot(slot).key()).await?;
             return Err(exists());
         }
-        let repository = Self::load(store, env, id, ring, options).await?;
+        let repository = Self::load(store, env, id, ring, options, Early::default()).await?;
         let _ = repository.inner.probe.set(found);
         Ok(repository)
     }
@@ -261,17 +268,21 @@ impl Repository {
             Some(time) => as_of(store, time)?,
             None => store,
         };
+        let known = options.known_head.filter(|_| options.as_of.is_none());
+        let (slots, early) = join(key_slots(&*store), Early::list(&*store)).await;
+        let (slots, mut early) = join(read_slots(&*store, slots?), early.read(&*store, known)).await;
         let (mut failure, mut seen) = (None, false);
-        for slot in key_slots(&*store).await? {
+        for (slot, bytes) in slots {
             seen = true;
-            match try_slot(&*store, slot, credential).await {
+            match bytes.and_then(|bytes| try_slot(slot, &bytes, credential)) {
                 Ok(None) => {}
                 Ok(Some((id, ring))) => {
-                    match Self::load(Arc::clone(&store), env.clone(), id, ring, options.clone()).await {
+                    let (store, early) = (Arc::clone(&store), std::mem::take(&mut early));
+                    match Self::load(store, env.clone(), id, ring, options.clone(), early).await {
                         // A slot of a creation that lost a race opens, but the log is another repository's.
                         Err(error) if error.kind() == ErrorKind::Corrupt => failure = Some(error),
                         Ok(repository) if options.probe => {
-                            let found = probe_at(&*store, env.random()?).await?;
+                            let found = probe_at(&*repository.inner.store, env.random()?).await?;
                             let _ = repository.inner.probe.set(found);
                             return Ok(repository);
                         }
@@ -291,13 +302,14 @@ impl Repository {
         id: RepoId,
         ring: Keyring,
         options: Options,
+        early: Early,
     ) -> Result<Self> {
         let cache = options.index_cache.map(|entries| Cache::new(entries, id, &ring)).transpose()?;
         let inner =
             Inner { cache, read_only: options.as_of.is_some(), ..Inner::unread(store, env, id, ring) };
         // What has been seen may be from after that time.
         let known = options.known_head.filter(|_| options.as_of.is_none());
-        let state = inner.load(known, false).await?;
+        let state = inner.load(known, false, early).await?;
         let gear = Gear::new(inner.ring.chunking()?, state.config.chunks)?;
         let _ = inner.gear.set(Arc::new(gear));
         inner.env.log(LogLevel::Info, || {
@@ -467,15 +479,18 @@ async fn key_slots(store: &dyn Store) -> Result<Vec<ObjectId>> {
     Ok(slots.iter().filter_map(|key| key.as_str().strip_prefix("keys/")?.parse().ok()).collect())
 }
 
+/// The slots as they are stored, in the same order: there are few, and which one opens is not known before.
+async fn read_slots(store: &dyn Store, slots: Vec<ObjectId>) -> Vec<(ObjectId, Result<Bytes>)> {
+    let read = |slot| -> BoxFuture<'_, _> {
+        Box::pin(async move { (slot, store.read(&ObjectName::KeySlot(slot).key(), None).await) })
+    };
+    stream::iter(slots.into_iter().map(read)).buffered(SLOT_READS).collect().await
+}
+
 /// Repository and keys of a slot, if it opens.
-async fn try_slot(
-    store: &dyn Store,
-    slot: ObjectId,
-    credential: &Credential,
-) -> Result<Option<(RepoId, Keyring)>> {
-    let key = ObjectName::KeySlot(slot).key();
-    let bytes = store.read(&key, None).await?;
-    open_slot(slot, &bytes, credential).map_err(|error| error.with_item(key.as_str()))
+fn try_slot(slot: ObjectId, bytes: &Bytes, credential: &Credential) -> Result<Option<(RepoId, Keyring)>> {
+    open_slot(slot, bytes, credential)
+        .map_err(|error| error.with_item(ObjectName::KeySlot(slot).key().as_str()))
 }
 
 /// Why nothing was opened: the trouble with one of the slots, if there was any.

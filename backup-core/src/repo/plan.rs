@@ -29,8 +29,10 @@ const READING_BYTES_MIN: u64 = 8 << 20;
 const READING_BYTES_MAX: u64 = 12 << 20;
 /// Frames that wait for a worker or are being put, for each of them and one more.
 const JOBS_OF_WORKER: usize = 2;
-/// By so much the window opens and closes. There are as many reads at once as it has MiB.
+/// By so much the window opens and closes.
 const READING_BYTES_STEP: u64 = 1 << 20;
+/// Reads at once. It is their bytes that take memory; what many small revisions have left lies in many packs, a little in each.
+const READS_MAX: usize = 32;
 /// The window closes by a step after so many reads in a row that were not waited for.
 const PATIENCE: usize = 32;
 /// A frame is read beside its neighbour once so many items have been planned that did not want it.
@@ -51,10 +53,6 @@ impl Window {
         Self { bytes: READING_BYTES_MIN, unawaited: 0 }
     }
 
-    const fn reads(&self) -> usize {
-        (self.bytes >> 20) as usize
-    }
-
     /// A read has ended. `awaited`: until then no worker had anything to do.
     fn ended(&mut self, awaited: bool) {
         self.unawaited = if awaited { 0 } else { self.unawaited + 1 };
@@ -68,7 +66,7 @@ impl Window {
 
 /// What became of a planned item. None: its content could not be had this way, and it has not been put.
 pub(super) struct Done {
-    pub(super) number: u64,
+    pub(super) number: usize,
     pub(super) outcome: Option<Result<Placement>>,
 }
 
@@ -127,7 +125,7 @@ struct Ready {
 
 /// What one item wants of one frame.
 struct Share {
-    number: u64,
+    number: usize,
     want: Want,
 }
 
@@ -202,7 +200,7 @@ impl Plan {
     }
 
     /// Plans an item whose content is these chunks. False, and nothing is planned, if the index does not know all of them as they should be.
-    pub(super) fn add(&mut self, number: u64, put: BlockingPut, content: &ContentRef) -> bool {
+    pub(super) fn add(&mut self, number: usize, put: BlockingPut, content: &ContentRef) -> bool {
         let state = self.inner.state();
         let mut wanted: Vec<(FrameKey, Piece)> = Vec::with_capacity(content.refs.len());
         for chunk in &content.refs {
@@ -258,7 +256,7 @@ impl Plan {
             self.waiting -= shares.len();
             self.ready.push_back(Ready { shares, sealed_len: 0, open: Box::new(|| Some(Bytes::new())) });
         }
-        while self.reads < self.window.reads()
+        while self.reads < READS_MAX
             && self.reading_bytes < self.window.bytes
             && (all || self.waiting >= ITEMS_AHEAD)
             && let Some(key) = self.queue.pop_front()
@@ -417,7 +415,7 @@ impl Job {
     }
 
     /// Puts what is complete, and takes note of it; a content that cannot be had is noted as well.
-    fn end(&mut self, number: u64, complete: Option<(BlockingPut, Vec<Bytes>)>) {
+    fn end(&mut self, number: usize, complete: Option<(BlockingPut, Vec<Bytes>)>) {
         // Noted before it is known, for the case of a panic.
         self.outcome.done.push(Done { number, outcome: None });
         let outcome = complete.map(|(put, content)| put.put(&content));

@@ -1,6 +1,6 @@
 //! What a restore has begun and not ended: items that are being put, planned, or have failed once, and folders that are being closed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -60,6 +60,32 @@ impl File {
     }
 }
 
+/// An item whose content is planned: what is said of it once it is put, and what finds it again if its content cannot be had as planned. The
+/// item itself is not kept: thousands are planned at once, and nearly all of them are never asked for again.
+pub(super) struct Planned {
+    pub(super) id: ItemId,
+    pub(super) path: String,
+    pub(super) folder: Option<u64>,
+    pub(super) parent: Option<Placed>,
+    pub(super) holder: Option<ItemId>,
+    size: u64,
+}
+
+impl Planned {
+    fn of(file: File) -> Self {
+        let size = file.size();
+        let File { item, path, folder, parent, holder, .. } = file;
+        Self { id: item.id, path, folder, parent, holder, size }
+    }
+
+    /// What became of it.
+    fn ended(self, outcome: Result<Placement>) -> Put {
+        let written = outcome.as_ref().is_ok_and(|placement| placement.action != Action::Skipped);
+        let Self { id, path, folder, holder, size, .. } = self;
+        Put { id, path, folder, bytes: if written { size } else { 0 }, memory: 0, holder, outcome }
+    }
+}
+
 /// The streams of an item, for a sink.
 pub(super) struct Stored {
     pub(super) inner: Arc<Inner>,
@@ -105,10 +131,11 @@ pub(super) struct UnderWay<'a> {
     sink: &'a dyn Sink,
     conflict: Conflict,
     plan: Plan,
-    /// Items in the plan, by number.
-    planned: HashMap<u64, File>,
+    /// Items in the plan, by number, and numbers that are free again.
+    planned: Vec<Option<Planned>>,
+    free: Vec<usize>,
     /// Items whose content could not be had as planned: to be put the long way, which looks for other copies and says what is wrong.
-    pub(super) failed: VecDeque<File>,
+    pub(super) failed: VecDeque<Planned>,
     putting: FuturesUnordered<BoxFuture<'a, Put>>,
     /// Memory that the items may need that are being put.
     putting_bytes: u64,
@@ -123,7 +150,8 @@ impl<'a> UnderWay<'a> {
             sink,
             conflict,
             plan: Plan::new(inner),
-            planned: HashMap::new(),
+            planned: Vec::new(),
+            free: Vec::new(),
             failed: VecDeque::new(),
             putting: FuturesUnordered::new(),
             putting_bytes: 0,
@@ -147,7 +175,7 @@ impl<'a> UnderWay<'a> {
     }
 
     /// Plans an item, if it is short and the sink can put it by calls that block; gives it back if not.
-    pub(super) fn plan(&mut self, number: u64, file: File) -> Option<File> {
+    pub(super) fn plan(&mut self, file: File) -> Option<File> {
         let [(_, content)] = file.contents.streams.as_slice() else { return Some(file) };
         // A further link has no content of its own.
         if content.depth > 0 || content.len > SMALL_BYTES || file.link.is_some() {
@@ -156,10 +184,16 @@ impl<'a> UnderWay<'a> {
         let Some(put) = self.sink.put_blocking(&file.item, file.place(self.conflict)) else {
             return Some(file);
         };
+        let number = self.free.last().copied().unwrap_or(self.planned.len());
         if !self.plan.add(number, put, content) {
             return Some(file);
         }
-        self.planned.insert(number, file);
+        let planned = Some(Planned::of(file));
+        match self.planned.get_mut(number) {
+            Some(place) => *place = planned,
+            None => self.planned.push(planned),
+        }
+        self.free.pop();
         self.plan.pump(false);
         None
     }
@@ -253,10 +287,11 @@ impl<'a> UnderWay<'a> {
         let room = self.concurrency().saturating_sub(self.putting.len());
         while let Poll::Ready(done) = self.plan.poll(room, context) {
             for Done { number, outcome } in done {
-                match (self.planned.remove(&number), outcome) {
-                    (Some(file), Some(outcome)) => self.ended.push_back(Ended::Put(file.ended(outcome))),
-                    (Some(file), None) => self.failed.push_back(file),
-                    (None, _) => {}
+                let Some(planned) = self.planned.get_mut(number).and_then(Option::take) else { continue };
+                self.free.push(number);
+                match outcome {
+                    Some(outcome) => self.ended.push_back(Ended::Put(planned.ended(outcome))),
+                    None => self.failed.push_back(planned),
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 
+use super::early::Early;
 use super::{Inner, Repository, content};
 use crate::crypto::{Class, ObjectName, OpenedObject, chunk_id, object_hash};
 use crate::dedup::{Index, Location};
@@ -93,7 +94,7 @@ impl<'a> VerifyRun<'a> {
         let mut reporter = Reporter::new(self.callback, self.token);
         loop {
             // From the first byte on: what is in memory may be older than the damage.
-            let state = inner.load(None, true).await?;
+            let state = inner.load(None, true, Early::default()).await?;
             let withdrawn = state.withdrawn;
             inner.set_state(state);
             inner.caches.clear();

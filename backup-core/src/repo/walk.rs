@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::browse::kind_of;
 use super::restore::{Filter, RestoreReport};
-use super::under_way::{Closed, Ended, File, Put, Stored, UnderWay};
+use super::under_way::{Closed, Ended, File, Planned, Put, Stored, UnderWay};
 use super::{Browser, content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Record, name_key, streams_of};
@@ -101,6 +101,9 @@ impl<'a, 'r> Walk<'a, 'r> {
         filter: Filter,
         reporter: Reporter<'r>,
     ) -> Result<Self> {
+        if filter.is_everything() {
+            browser.inner.read_trees(&browser.snapshot).await;
+        }
         Ok(Self {
             root: match browser.root().await {
                 // It shows again on the way.
@@ -199,7 +202,7 @@ impl<'a, 'r> Walk<'a, 'r> {
     async fn settle(&mut self, all: bool) -> Result<()> {
         self.note_ended()?;
         match self.under_way.failed.pop_front() {
-            Some(file) => self.put_alone(file).await,
+            Some(planned) => self.put_after_all(planned).await,
             None if self.under_way.is_empty() => Ok(()),
             None => {
                 self.under_way.wait(all).await;
@@ -253,7 +256,9 @@ impl<'a, 'r> Walk<'a, 'r> {
         let is_root = self.root.as_ref() == Some(&id);
         let path = match above {
             _ if is_root => String::new(),
-            Some(above) if !above.file.path.is_empty() => format!("{}/{}", above.file.path, record.name),
+            Some(above) if !above.file.path.is_empty() => {
+                [&above.file.path, "/", &record.name.to_string()].concat()
+            }
             _ => record.name.to_string(),
         };
         if !is_root && self.filter.excludes(&path) {
@@ -374,13 +379,34 @@ impl<'a, 'r> Walk<'a, 'r> {
         }
         self.note_holder(&file);
         self.hold(file.folder);
-        if let Some(file) = self.under_way.plan(self.entered, file) {
+        if let Some(file) = self.under_way.plan(file) {
             self.put_alone(file).await?;
         }
         while self.under_way.is_planned_out() {
             self.settle(false).await?;
         }
         Ok(())
+    }
+
+    /// Begins to put an item whose content could not be had as planned. It is looked up again.
+    async fn put_after_all(&mut self, planned: Planned) -> Result<()> {
+        let Planned { id, path, folder, parent, holder, .. } = planned;
+        let browser = self.browser;
+        let file = match self.under_way.alongside(browser.record(&id)).await {
+            Ok(record) => self.prepare(id, record, path, folder).await?,
+            Err(error) => {
+                self.problem(&id, path, error)?;
+                None
+            }
+        };
+        match file {
+            Some(file) => self.put_alone(File { parent, ..file }).await,
+            None => {
+                self.forget_holder(holder.as_ref());
+                self.release(folder);
+                Ok(())
+            }
+        }
     }
 
     /// Begins to put an item, as soon as fewer than the sink wants are under way.
@@ -393,15 +419,15 @@ impl<'a, 'r> Walk<'a, 'r> {
     /// Puts those containers that nothing has been put into yet. `None` if one of them cannot be put, else where the
     /// innermost one is.
     async fn place_above(&mut self, stack: &mut [Open<'a>]) -> Result<Option<Option<Placed>>> {
-        let mut parent: Option<Placed> = None;
-        for open in stack.iter_mut() {
+        // What lies above something placed is placed.
+        let first = stack.iter().rposition(|open| open.placed.is_some()).map_or(0, |at| at + 1);
+        let mut parent = first.checked_sub(1).and_then(|at| stack.get(at)?.placed.clone());
+        for open in stack.iter_mut().skip(first) {
+            open.placed = self.place_container(&mut open.file, parent).await?;
             if open.placed.is_none() {
-                open.placed = self.place_container(&mut open.file, parent.take()).await?;
-                if open.placed.is_none() {
-                    return Ok(None);
-                }
+                return Ok(None);
             }
-            parent.clone_from(&open.placed);
+            parent = open.placed.clone();
         }
         Ok(Some(parent))
     }
@@ -425,10 +451,9 @@ impl<'a, 'r> Walk<'a, 'r> {
         }
     }
 
-    /// Takes note of what became of an item; where it is.
-    fn take(&mut self, put: Put) -> Result<Option<Placed>> {
-        let Put { id, path, bytes, holder, outcome, .. } = put;
-        if let Some(holder) = &holder
+    /// Takes note that one of these has ended.
+    fn forget_holder(&mut self, holder: Option<&ItemId>) {
+        if let Some(holder) = holder
             && let Some(left) = self.linking.get_mut(holder)
         {
             *left -= 1;
@@ -436,6 +461,12 @@ impl<'a, 'r> Walk<'a, 'r> {
                 self.linking.remove(holder);
             }
         }
+    }
+
+    /// Takes note of what became of an item; where it is.
+    fn take(&mut self, put: Put) -> Result<Option<Placed>> {
+        let Put { id, path, bytes, holder, outcome, .. } = put;
+        self.forget_holder(holder.as_ref());
         let Placement { placed, action, problems } = match outcome {
             Ok(placement) => placement,
             Err(error) => {

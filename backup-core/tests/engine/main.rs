@@ -31,6 +31,7 @@ mod planned;
 mod prune;
 mod regressions;
 mod retain;
+mod rounds;
 mod roundtrip;
 mod salvage;
 mod scale;

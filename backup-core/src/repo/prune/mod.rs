@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::commit::Written;
+use super::early::Early;
 use super::log::{State, described};
 use super::pipeline::Packs;
 use super::session::Session;
@@ -510,7 +511,7 @@ impl Prune<'_, '_> {
             return Ok(());
         }
         // As whoever opens the repository finds it: a store that has lied about an entry is found out before anything is deleted for it.
-        let shown = self.inner.load_log(Some(state.head)).await?;
+        let shown = self.inner.load_log(Some(state.head), Early::default()).await?;
         let due: Vec<&Condemned> = shown.condemned.iter().filter(is_due).collect();
         // No index comes with it; ours is right as long as nothing was taken out of use since.
         let mut named = shown.named_and_in_use();

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use super::log::State;
-use super::{Head, Inner, Repository, key_slots, not_opened, try_slot};
+use super::{Head, Inner, Repository, key_slots, not_opened, read_slots, try_slot};
 use crate::chunk::Gear;
 use crate::crypto::{ObjectName, object_hash};
 use crate::env::Env;
@@ -158,9 +158,9 @@ impl Repository {
     ) -> Result<(Self, SalvageReport)> {
         let store: Arc<dyn Store> = Arc::new(ReadOnly(store));
         let (mut failure, mut seen) = (None, false);
-        for slot in key_slots(&*store).await? {
+        for (slot, bytes) in read_slots(&*store, key_slots(&*store).await?).await {
             seen = true;
-            match try_slot(&*store, slot, credential).await {
+            match bytes.and_then(|bytes| try_slot(slot, &bytes, credential)) {
                 Ok(None) => {}
                 Ok(Some((id, ring))) => {
                     let inner = Inner {
