@@ -359,10 +359,7 @@ impl Inner {
             Some(None) => Ok(None),
             Some(Some(bytes)) => match self.open_log(number, &bytes) {
                 // Perhaps only the download was bad.
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    self.note_second_read(&error);
-                    self.read_log_once(number).await
-                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.read_log(number).await,
                 opened => opened.map(Some),
             },
         }
