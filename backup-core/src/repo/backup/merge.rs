@@ -64,6 +64,7 @@ impl Run<'_> {
         names: Root,
         bytes: u64,
     ) -> Result<Merged> {
+        self.session.end_data().await?;
         let scan = match mode {
             Mode::Full => Some(Scan::from(self.inner, TreeKind::Items, items, &[]).await?),
             _ => None,
