@@ -34,6 +34,7 @@ pub(crate) fn compress_pieces_onto(out: &mut Vec<u8>, pieces: &[Bytes]) -> Resul
         [one] => compress_onto(out, one),
         _ => JOINED.with_borrow_mut(|joined| {
             joined.clear();
+            joined.reserve_exact(pieces.iter().map(Bytes::len).sum());
             pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
             compress_onto(out, joined)
         }),
@@ -43,7 +44,7 @@ pub(crate) fn compress_pieces_onto(out: &mut Vec<u8>, pieces: &[Bytes]) -> Resul
 /// Appends `raw` to `out`, compressed if zstd saves at least 1/32 of it, else as it is; the codec.
 pub(crate) fn compress_onto(out: &mut Vec<u8>, raw: &[u8]) -> Result<u8> {
     let start = out.len();
-    out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+    out.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
     let failed = |error| Error::bug("zstd failed").with_source(error);
     COMPRESSOR.with_borrow_mut(|slot| {
         let context = match slot {

@@ -17,7 +17,8 @@ use crate::format::log::{
 use crate::format::pack::{ChunkSpan, FrameSpan, decode_directory};
 use crate::format::parity::{BlockHash, Member, PARITY_DOMAIN, ParityHead, read_prefix};
 use crate::format::record::{
-    ChunkRef, ContentRef, Record, decode_attributes, decode_chunk_list, encode_attributes, encode_chunk_list,
+    ChunkRef, ContentRef, Outline, Record, decode_attributes, decode_chunk_list, encode_attributes,
+    encode_chunk_list, encode_record,
 };
 use crate::format::segment::{PackInfo, Segment};
 use crate::format::snapshot::{Snapshot, SnapshotState};
@@ -268,6 +269,8 @@ fn some_attributes() -> Attributes {
 fn record(raw: &[u8]) {
     // Compared as bytes: a float may not equal itself.
     if let Ok(record) = Record::decode(raw) {
+        let outline = must(Outline::of(raw));
+        assert_eq!((outline.tag, outline.kind), (record.tag.as_bytes(), record.kind));
         let encoded = must(record.encode());
         assert_eq!(must(must(Record::decode(&encoded)).encode()), encoded);
         drop(record.into_item("id".into(), Attributes::new()));
@@ -277,13 +280,10 @@ fn record(raw: &[u8]) {
 fn records() -> Vec<Vec<u8>> {
     let mut item = Item::new("id", Some("parent".into()), "name", ItemKind::FILE);
     item.attributes = some_attributes();
-    let whole = Record::new(
-        &item,
-        Some(content(70)),
-        vec![("content".into(), content(9_000)), ("other".into(), content(1))],
-    );
-    let folder = Record::new(&Item::new("id", None, "folder", ItemKind::FOLDER), None, Vec::new());
-    vec![must(whole.encode()), must(folder.encode())]
+    let streams = [("content".into(), content(9_000)), ("other".into(), content(1))];
+    let whole = encode_record(&item, Some(&content(70)), &streams, false);
+    let folder = encode_record(&Item::new("id", None, "folder", ItemKind::FOLDER), None, &[], false);
+    vec![must(whole), must(folder)]
 }
 
 fn attributes(raw: &[u8]) {

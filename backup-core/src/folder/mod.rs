@@ -48,11 +48,16 @@ mod attribute {
 fn id_of(path: &[u8]) -> ItemId {
     if path.is_empty() {
         ROOT_ID.into()
-    } else if path.len() > limits::ITEM_ID_BYTES_MAX || path.starts_with(LONG_ID) {
-        [LONG_ID, blake3::hash(path).to_hex().as_bytes()].concat().as_slice().into()
-    } else {
+    } else if is_id(path) {
         path.into()
+    } else {
+        [LONG_ID, blake3::hash(path).to_hex().as_bytes()].concat().as_slice().into()
     }
+}
+
+/// Whether a path, other than that of the folder itself, is an id as it stands.
+fn is_id(path: &[u8]) -> bool {
+    path.len() <= limits::ITEM_ID_BYTES_MAX && !path.starts_with(LONG_ID)
 }
 
 /// `name` below `parent`, both relative to the folder.

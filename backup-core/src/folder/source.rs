@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::dirs::Dirs;
 use super::read::Reader;
 use super::walk::Walk;
-use super::{LONG_ID, Meta, ROOT_ID, ahead, failed, id_of, show, split};
+use super::{LONG_ID, Meta, ROOT_ID, ahead, failed, show, split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Collection, Cursor, Item, ItemId, Name, Stream, Tag};
 use crate::limits;
@@ -199,14 +199,9 @@ impl Shared {
         !self.exclude.is_empty() && self.exclude.is_match(Path::new(OsStr::from_bytes(path)))
     }
 
-    /// The id of the folder that contains `path`. Remembers what cannot be told from the ids alone.
-    pub(super) fn parent_of(&self, path: &[u8]) -> ItemId {
-        let (above, name) = split(path);
-        let parent = id_of(above);
-        if path.len() > limits::ITEM_ID_BYTES_MAX || path.starts_with(LONG_ID) {
-            self.long().insert(id_of(path), (parent.clone(), name.into()));
-        }
-        parent
+    /// Keeps what cannot be told from an item's id.
+    pub(super) fn remember(&self, id: &ItemId, parent: &ItemId, name: &Name) {
+        self.long().insert(id.clone(), (parent.clone(), name.clone()));
     }
 
     fn path_of(&self, id: &ItemId) -> Result<Vec<u8>> {

@@ -1,16 +1,19 @@
 //! The walk over a folder: parents first, names in the order of their bytes, one listing in memory per level.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dirs::{Dirs, LIST};
 use super::source::Shared;
-use super::{Meta, attribute, failed, id_of, join, show};
+use super::{Meta, attribute, failed, id_of, is_id, join, show, split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
 use crate::limits;
@@ -28,9 +31,10 @@ const COARSE_TICK_NANOS: i128 = 2_000_000_000;
 /// One directory that the walk is in.
 struct Level {
     path: Vec<u8>,
+    id: ItemId,
     dir: Option<Arc<OwnedFd>>,
-    /// Names not yet visited, last first.
-    names: Vec<Vec<u8>>,
+    /// Names not yet visited.
+    names: Names,
 }
 
 /// The state of one enumeration.
@@ -42,6 +46,8 @@ pub(super) struct Walk {
     links: HashMap<(u64, u64), (ItemId, u64)>,
     device: u64,
     phase: Phase,
+    /// Room for the text of a tag.
+    tag: String,
 }
 
 #[derive(PartialEq, Eq)]
@@ -59,7 +65,8 @@ enum Step {
 
 impl Walk {
     pub(super) fn new(shared: Arc<Shared>, dirs: Arc<Dirs>) -> Self {
-        Self { shared, dirs, levels: Vec::new(), links: HashMap::new(), device: 0, phase: Phase::Start }
+        let (levels, links) = (Vec::new(), HashMap::new());
+        Self { shared, dirs, levels, links, device: 0, phase: Phase::Start, tag: String::new() }
     }
 
     fn start(&mut self) -> Result<Change> {
@@ -69,8 +76,9 @@ impl Walk {
         let meta = Meta::new(&stat);
         let names = list(&root).map_err(|errno| failed("cannot list the folder", b"", errno))?;
         self.device = meta.device;
-        self.levels.push(Level { path: Vec::new(), dir: Some(root), names });
-        Ok(Change::Upsert(item(b"", None, self.shared.root_name(), &meta)))
+        let item = item(id_of(b""), None, self.shared.root_name(), &meta);
+        self.levels.push(Level { path: Vec::new(), id: item.id.clone(), dir: Some(root), names });
+        Ok(Change::Upsert(item))
     }
 
     /// Whether the folder is still where it was: a disk that went away during the walk must not look like a folder
@@ -87,11 +95,11 @@ impl Walk {
 
     fn step(&mut self) -> Option<Step> {
         let level = self.levels.last_mut()?;
-        let Some(name) = level.names.pop() else {
+        let Some(name) = level.names.next() else {
             self.levels.pop();
             return Some(Step::Skip);
         };
-        let path = join(&level.path, &name);
+        let path = join(&level.path, name);
         if self.shared.is_excluded(&path) {
             return Some(Step::Skip);
         }
@@ -106,43 +114,45 @@ impl Walk {
                 Err(errno) => return Some(unreadable("cannot return to the folder", &path, errno)),
             },
         };
-        Some(self.visit(&dir, &path, &name))
+        Some(self.visit(&dir, path.into()))
     }
 
-    fn visit(&mut self, dir: &OwnedFd, path: &[u8], name: &[u8]) -> Step {
+    fn visit(&mut self, dir: &OwnedFd, path: Bytes) -> Step {
+        let (_, name) = split(&path);
         let meta = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Meta::new(&stat),
             // Listed, then gone: as if it had never been there.
             Err(Errno::NOENT) => return Step::Skip,
-            Err(errno) => return unreadable("cannot look at the file", path, errno),
+            Err(errno) => return unreadable("cannot look at the file", &path, errno),
         };
         match meta.kind {
-            FileType::Directory => self.enter(dir, path, name, &meta),
-            FileType::RegularFile => Step::Emit(Change::Upsert(self.file(path, name, &meta))),
+            FileType::Directory => self.enter(dir, &path, &meta),
+            FileType::RegularFile => Step::Emit(Change::Upsert(self.file(&path, &meta))),
             FileType::Symlink => match rustix::fs::readlinkat(dir, name, Vec::new()) {
                 Ok(target) => {
-                    let mut item = item(path, Some(&self.shared), name.into(), &meta);
+                    let mut item = self.item(&path, &meta);
                     let target = Value::Bytes(target.into_bytes());
                     item.attributes.insert(attribute::LINK_TARGET.to_owned(), target);
                     Step::Emit(Change::Upsert(item))
                 }
                 Err(Errno::NOENT) => Step::Skip,
-                Err(errno) => unreadable("cannot read the symbolic link", path, errno),
+                Err(errno) => unreadable("cannot read the symbolic link", &path, errno),
             },
             _ => {
                 let error = Error::new(ErrorKind::Unsupported, "special file is not backed up");
-                problem(path, error)
+                problem(&path, error)
             }
         }
     }
 
-    fn enter(&mut self, dir: &OwnedFd, path: &[u8], name: &[u8], meta: &Meta) -> Step {
-        let mut names = Vec::new();
+    fn enter(&mut self, dir: &OwnedFd, path: &Bytes, meta: &Meta) -> Step {
+        let mut names = Names::default();
         let mut handle = None;
         if self.levels.len() >= limits::PATH_DEPTH_MAX {
             return problem(path, Error::limit("folders are nested too deep"));
         }
         if !self.shared.one_file_system || meta.device == self.device {
+            let (_, name) = split(path);
             let opened = rustix::fs::openat(dir, name, LIST | OFlags::NOFOLLOW, Mode::empty());
             match opened.and_then(|opened| Ok((list(&opened)?, opened))) {
                 Ok((listed, opened)) => {
@@ -153,19 +163,33 @@ impl Walk {
                 Err(errno) => return unreadable("cannot list the folder", path, errno),
             }
         }
+        let item = self.item(path, meta);
         if !names.is_empty() {
             if let Some(distant) = self.levels.len().checked_sub(LEVELS_OPEN_MAX)
                 && let Some(level) = self.levels.get_mut(distant).filter(|level| !level.path.is_empty())
             {
                 level.dir = None;
             }
-            self.levels.push(Level { path: path.to_vec(), dir: handle, names });
+            self.levels.push(Level { path: path.to_vec(), id: item.id.clone(), dir: handle, names });
         }
-        Step::Emit(Change::Upsert(item(path, Some(&self.shared), name.into(), meta)))
+        Step::Emit(Change::Upsert(item))
     }
 
-    fn file(&mut self, path: &[u8], name: &[u8], meta: &Meta) -> Item {
-        let mut item = item(path, Some(&self.shared), name.into(), meta);
+    /// The item at a path, which lies in the folder that the walk is in.
+    fn item(&self, path: &Bytes, meta: &Meta) -> Item {
+        let parent = self.levels.last().map(|level| level.id.clone());
+        // The item's id and name are parts of one piece of memory.
+        let (above, _) = split(path);
+        let name = Name::new(path.slice(if above.is_empty() { 0 } else { above.len() + 1 }..));
+        let id = if is_id(path) { ItemId::new(path.clone()) } else { id_of(path) };
+        if let Some(parent) = parent.as_ref().filter(|_| !is_id(path)) {
+            self.shared.remember(&id, parent, &name);
+        }
+        item(id, parent, name, meta)
+    }
+
+    fn file(&mut self, path: &Bytes, meta: &Meta) -> Item {
+        let mut item = self.item(path, meta);
         if meta.links > 1 {
             // Tells a restore that more names of this file are to come.
             let names = i64::try_from(meta.links).unwrap_or(i64::MAX);
@@ -183,8 +207,8 @@ impl Walk {
         if meta.is_sparse() {
             item.attributes.insert(attribute::SPARSE.to_owned(), Value::Bool(true));
         }
-        item.tag = tag(meta);
-        item.streams.push(Stream::new(Stream::CONTENT, Some(meta.size)));
+        item.tag = tag(meta, &mut self.tag);
+        item.streams = vec![Stream::new(Stream::CONTENT, Some(meta.size))];
         item
     }
 }
@@ -212,28 +236,56 @@ impl Iterator for Walk {
     }
 }
 
-/// All names in a directory, in descending order so that they can be taken from the end.
-fn list(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
+/// Names of a directory, in the order of their bytes: one piece of memory for all of them.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    /// Where each of them lies, in descending order so that they can be taken from the end.
+    places: Vec<Range<usize>>,
+}
+
+impl Names {
+    fn push(&mut self, name: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.places.push(start..self.bytes.len());
+    }
+
+    fn sort(&mut self) {
+        let name = |place: &Range<usize>| self.bytes.get(place.clone()).unwrap_or_default();
+        self.places.sort_unstable_by(|a, b| name(b).cmp(name(a)));
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn next(&mut self) -> Option<&[u8]> {
+        self.bytes.get(self.places.pop()?)
+    }
+}
+
+/// All names in a directory.
+fn list(dir: &OwnedFd) -> Result<Names, Errno> {
+    let mut names = Names::default();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_vec());
+            names.push(name);
         }
     }
-    names.sort_unstable_by(|a, b| b.cmp(a));
+    names.sort();
     Ok(names)
 }
 
-fn item(path: &[u8], shared: Option<&Shared>, name: Name, meta: &Meta) -> Item {
+fn item(id: ItemId, parent: Option<ItemId>, name: Name, meta: &Meta) -> Item {
     let kind = match meta.kind {
         FileType::Directory => ItemKind::FOLDER,
         FileType::Symlink => ItemKind::SYMLINK,
         _ => ItemKind::FILE,
     };
-    let parent = shared.map(|shared| shared.parent_of(path));
-    let mut item = Item::new(id_of(path), parent, name, kind);
+    let mut item = Item::new(id, parent, name, kind);
     item.times = Times::new(None, Some(Timestamp::new(meta.modified.0, meta.modified.1)));
     for (name, value) in
         [(attribute::MODE, meta.mode), (attribute::UID, meta.uid), (attribute::GID, meta.gid)]
@@ -245,9 +297,12 @@ fn item(path: &[u8], shared: Option<&Shared>, name: Name, meta: &Meta) -> Item {
 
 /// The version mark. A file that was touched within the last tick could be touched again without a new time stamp, so
 /// its mark is good for this run only and the next run reads it once more.
-fn tag(meta: &Meta) -> Tag {
+fn tag(meta: &Meta, text: &mut String) -> Tag {
     let (modified, changed) = (meta.modified, meta.changed);
-    let mut text = format!(
+    text.clear();
+    // Writing to text does not fail.
+    let _ = write!(
+        text,
         "{}|{}.{:09}|{}.{:09}|{}|{}",
         meta.size, modified.0, modified.1, changed.0, changed.1, meta.inode, meta.device
     );
@@ -255,9 +310,9 @@ fn tag(meta: &Meta) -> Tag {
     let tick = if changed.1 == 0 && modified.1 == 0 { COARSE_TICK_NANOS } else { TICK_NANOS };
     let changed = i128::from(changed.0) * 1_000_000_000 + i128::from(changed.1);
     if i128::try_from(now).unwrap_or(i128::MAX) - changed < tick {
-        text.push_str(&format!("|{now}"));
+        let _ = write!(text, "|{now}");
     }
-    text.into()
+    text.as_bytes().into()
 }
 
 fn problem(path: &[u8], error: Error) -> Step {

@@ -31,13 +31,16 @@ pub(crate) fn padme(len: u64) -> u64 {
 /// Appends an envelope of `raw` to `out`, padded so that `out` and `trailing` more bytes make a Padmé length.
 pub(crate) fn write_envelope(out: &mut Vec<u8>, raw: &[u8], trailing: usize) -> Result<()> {
     let mut stored = Vec::new();
-    out.u8(compress::compress_onto(&mut stored, raw)?);
+    let codec = compress::compress_onto(&mut stored, raw)?;
+    let unpadded = (out.len() + ENVELOPE_HEAD_LEN + stored.len() + trailing) as u64;
+    let too_large = |_| Error::limit("object is too large");
+    let padded = usize::try_from(padme(unpadded)).map_err(too_large)?;
+    // As much as it takes: a pack that grows as vectors do would take twice its length.
+    out.reserve_exact(padded - out.len());
+    out.u8(codec);
     out.len32(raw.len());
     out.bytes32(&stored);
-    let unpadded = (out.len() + trailing) as u64;
-    let padding =
-        usize::try_from(padme(unpadded) - unpadded).map_err(|_| Error::limit("object is too large"))?;
-    out.resize(out.len() + padding, 0);
+    out.resize(padded - trailing, 0);
     Ok(())
 }
 

@@ -41,13 +41,26 @@ impl ContentRef {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let (len, depth) = Self::read_head(r)?;
+        let refs = read_refs(r, len)?;
+        Ok(Self { len, depth, refs })
+    }
+
+    /// The same for whoever wants it checked, and its length.
+    fn pass(r: &mut Reader<'_>) -> Result<u64> {
+        let (len, _) = Self::read_head(r)?;
+        let count = r.count32(ChunkRef::ENCODED_LEN)?;
+        pass_refs(r, count, len, |_| {})?;
+        Ok(len)
+    }
+
+    fn read_head(r: &mut Reader<'_>) -> Result<(u64, u8)> {
         let len = r.u64()?;
         let depth = r.u8()?;
         if usize::from(depth) > limits::CHUNK_LIST_LEVELS_MAX {
             return Err(r.damage("has content nested too deeply"));
         }
-        let refs = read_refs(r, len)?;
-        Ok(Self { len, depth, refs })
+        Ok((len, depth))
     }
 }
 
@@ -62,17 +75,23 @@ fn write_refs(refs: &[ChunkRef], out: &mut Vec<u8>) {
 /// Reads a list of references that together cover exactly `len` bytes, none of them empty.
 fn read_refs(r: &mut Reader<'_>, len: u64) -> Result<Vec<ChunkRef>> {
     let count = r.count32(ChunkRef::ENCODED_LEN)?;
-    let mut sum = 0u64;
     let mut refs = Vec::with_capacity(count);
+    pass_refs(r, count, len, |entry| refs.push(entry))?;
+    Ok(refs)
+}
+
+/// Reads so many references that together cover exactly `len` bytes, none of them empty, and hands them on.
+fn pass_refs(r: &mut Reader<'_>, count: usize, len: u64, mut each: impl FnMut(ChunkRef)) -> Result<()> {
+    let mut sum = 0u64;
     for _ in 0..count {
         let entry = ChunkRef { id: ChunkId::from_bytes(r.array()?), len: r.u64()? };
         sum = sum.checked_add(entry.len).ok_or_else(|| r.damage("has content lengths that overflow"))?;
         if entry.len == 0 {
             return Err(r.damage("has an empty chunk"));
         }
-        refs.push(entry);
+        each(entry);
     }
-    if sum == len { Ok(refs) } else { Err(r.damage("has content whose pieces do not add up")) }
+    if sum == len { Ok(()) } else { Err(r.damage("has content whose pieces do not add up")) }
 }
 
 /// A chunk list's bytes.
@@ -112,19 +131,19 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The record of an item whose details and streams have been stored.
-    pub(crate) fn new(item: &Item, details: Option<ContentRef>, streams: Vec<(String, ContentRef)>) -> Self {
+    /// The record of an item as it is, without details and streams.
+    pub(crate) fn bare(item: Item) -> Self {
         Self {
-            parent: item.parent.clone(),
-            name: item.name.clone(),
+            parent: item.parent,
+            name: item.name,
             kind: item.kind,
             times: item.times,
-            tag: item.tag.clone(),
-            hard_link: item.hard_link.clone(),
+            tag: item.tag,
+            hard_link: item.hard_link,
             inconsistent: false,
-            attributes: item.attributes.clone(),
-            details,
-            streams,
+            attributes: item.attributes,
+            details: None,
+            streams: Vec::new(),
         }
     }
 
@@ -145,67 +164,21 @@ impl Record {
         (item, self.streams)
     }
 
-    /// Bytes of all streams.
-    pub(crate) fn size(&self) -> u64 {
-        self.streams.iter().fold(0, |sum, (_, content)| sum.saturating_add(content.len))
-    }
-
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(256);
-        out.u8(RECORD_VERSION);
-        out.bytes16(self.parent.as_ref().map_or(&[][..], ItemId::as_bytes));
-        out.bytes16(self.name.as_bytes());
-        out.u16(self.kind.number());
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        out.u8(flag(self.times.created.is_some(), FLAG_CREATED)
-            | flag(self.times.modified.is_some(), FLAG_MODIFIED)
-            | flag(self.hard_link.is_some(), FLAG_HARD_LINK)
-            | flag(self.details.is_some(), FLAG_DETAILS)
-            | flag(self.inconsistent, FLAG_INCONSISTENT));
-        self.times.created.into_iter().chain(self.times.modified).for_each(|time| out.time(time));
-        out.bytes16(self.tag.as_bytes());
-        if let Some(target) = &self.hard_link {
-            out.bytes16(target.as_bytes());
-        }
-        let attributes = encode_attributes(&self.attributes);
-        if attributes.len() > limits::ATTRIBUTES_BYTES_MAX {
-            return Err(Error::limit("attributes of an item exceed 64 KiB").with_item(self.name.to_string()));
-        }
-        out.bytes32(&attributes);
-        if let Some(details) = &self.details {
-            details.write(&mut out);
-        }
-        out.len16(self.streams.len());
-        for (name, content) in &self.streams {
-            out.bytes16(name.as_bytes());
-            content.write(&mut out);
-        }
-        if out.len() > limits::RECORD_BYTES_MAX {
-            return Err(Error::limit("record of an item exceeds 4 MiB").with_item(self.name.to_string()));
-        }
-        Ok(out)
+        let (details, inconsistent) = (self.details.is_some(), self.inconsistent);
+        let Self { parent, name, kind, times, tag, hard_link, .. } = self;
+        let head = Head { parent, name, kind, times, tag, hard_link, details, inconsistent };
+        encode(&head, &self.attributes, self.details.as_ref(), &self.streams)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new(bytes, "item record");
-        if r.u8()? != RECORD_VERSION {
-            return Err(r.damage("has an unknown version"));
-        }
-        let parent = Some(ItemId::from(r.bytes16(ItemId::LEN_MAX)?)).filter(|id| !id.is_empty());
-        let name = Name::from(r.bytes16(Name::LEN_MAX)?);
-        let kind = ItemKind::from_number(r.u16()?);
-        let flags = r.u8()?;
-        if flags & !(FLAG_CREATED | FLAG_MODIFIED | FLAG_HARD_LINK | FLAG_DETAILS | FLAG_INCONSISTENT) != 0 {
-            return Err(r.damage("has unknown flags"));
-        }
-        let has = |flag: u8| flags & flag != 0;
-        let created = has(FLAG_CREATED).then(|| r.time()).transpose()?;
-        let modified = has(FLAG_MODIFIED).then(|| r.time()).transpose()?;
-        let tag = Tag::from(r.bytes16(Tag::LEN_MAX)?);
-        let hard_link =
-            has(FLAG_HARD_LINK).then(|| r.bytes16(ItemId::LEN_MAX).map(ItemId::from)).transpose()?;
+        let RawHead { parent, name, kind, flags, times, tag, hard_link } = RawHead::read(&mut r)?;
+        let parent = Some(ItemId::from(parent)).filter(|id| !id.is_empty());
+        let (name, tag, hard_link) = (Name::from(name), Tag::from(tag), hard_link.map(ItemId::from));
         let attributes = decode_attributes(r.bytes32(limits::ATTRIBUTES_BYTES_MAX)?)?;
-        let details = has(FLAG_DETAILS).then(|| ContentRef::read(&mut r)).transpose()?;
+        let details = (flags & FLAG_DETAILS != 0).then(|| ContentRef::read(&mut r)).transpose()?;
         let count = usize::from(r.u16()?);
         if count > limits::STREAMS_MAX {
             return Err(r.damage("has more streams than the format allows"));
@@ -222,8 +195,7 @@ impl Record {
             return Err(r.damage("is a hard link with streams"));
         }
         r.finish()?;
-        let times = Times::new(created, modified);
-        let inconsistent = has(FLAG_INCONSISTENT);
+        let inconsistent = flags & FLAG_INCONSISTENT != 0;
         Ok(Self { parent, name, kind, times, tag, hard_link, inconsistent, attributes, details, streams })
     }
 }
@@ -236,6 +208,196 @@ fn have_names_of_their_own(streams: &[(String, ContentRef)]) -> bool {
     let mut names: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.is_sorted_by(|a, b| a < b) && names.first() != Some(&"")
+}
+
+/// The record of an item whose details and streams have been stored.
+pub(crate) fn encode_record(
+    item: &Item,
+    details: Option<&ContentRef>,
+    streams: &[(String, ContentRef)],
+    inconsistent: bool,
+) -> Result<Vec<u8>> {
+    let Item { parent, name, kind, times, tag, hard_link, .. } = item;
+    let head = Head { parent, name, kind, times, tag, hard_link, details: details.is_some(), inconsistent };
+    encode(&head, &item.attributes, details, streams)
+}
+
+fn encode(
+    head: &Head<'_>,
+    attributes: &Attributes,
+    details: Option<&ContentRef>,
+    streams: &[(String, ContentRef)],
+) -> Result<Vec<u8>> {
+    let limit = |what| Error::limit(what).with_item(head.name.to_string());
+    let mut out = Vec::with_capacity(512);
+    head.write(&mut out);
+    let start = out.len();
+    out.u32(0);
+    write_attributes(attributes, &mut out);
+    let len = out.len() - start - size_of::<u32>();
+    if len > limits::ATTRIBUTES_BYTES_MAX {
+        return Err(limit("attributes of an item exceed 64 KiB"));
+    }
+    if let (Some(field), Ok(len)) = (out.get_mut(start..start + size_of::<u32>()), u32::try_from(len)) {
+        field.copy_from_slice(&len.to_le_bytes());
+    }
+    if let Some(details) = details {
+        details.write(&mut out);
+    }
+    out.len16(streams.len());
+    for (name, content) in streams {
+        out.bytes16(name.as_bytes());
+        content.write(&mut out);
+    }
+    if out.len() > limits::RECORD_BYTES_MAX {
+        return Err(limit("record of an item exceeds 4 MiB"));
+    }
+    out.shrink_to_fit();
+    Ok(out)
+}
+
+/// What a record begins with, as it lies there.
+struct RawHead<'a> {
+    parent: &'a [u8],
+    name: &'a [u8],
+    kind: ItemKind,
+    flags: u8,
+    times: Times,
+    tag: &'a [u8],
+    hard_link: Option<&'a [u8]>,
+}
+
+impl<'a> RawHead<'a> {
+    fn read(r: &mut Reader<'a>) -> Result<Self> {
+        if r.u8()? != RECORD_VERSION {
+            return Err(r.damage("has an unknown version"));
+        }
+        let parent = r.bytes16(ItemId::LEN_MAX)?;
+        let name = r.bytes16(Name::LEN_MAX)?;
+        let kind = ItemKind::from_number(r.u16()?);
+        let flags = r.u8()?;
+        if flags & !(FLAG_CREATED | FLAG_MODIFIED | FLAG_HARD_LINK | FLAG_DETAILS | FLAG_INCONSISTENT) != 0 {
+            return Err(r.damage("has unknown flags"));
+        }
+        let has = |flag: u8| flags & flag != 0;
+        let created = has(FLAG_CREATED).then(|| r.time()).transpose()?;
+        let modified = has(FLAG_MODIFIED).then(|| r.time()).transpose()?;
+        let tag = r.bytes16(Tag::LEN_MAX)?;
+        let hard_link = has(FLAG_HARD_LINK).then(|| r.bytes16(ItemId::LEN_MAX)).transpose()?;
+        Ok(Self { parent, name, kind, flags, times: Times::new(created, modified), tag, hard_link })
+    }
+}
+
+/// What a record says of an item's place among the others, of its size and its version; nothing is allocated for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outline<'a> {
+    parent: &'a [u8],
+    name: &'a [u8],
+    pub(crate) kind: ItemKind,
+    pub(crate) tag: &'a [u8],
+    pub(crate) inconsistent: bool,
+    /// Bytes of all streams.
+    pub(crate) size: u64,
+}
+
+impl<'a> Outline<'a> {
+    pub(crate) fn of(record: &'a [u8]) -> Result<Self> {
+        let mut r = Reader::new(record, "item record");
+        let RawHead { parent, name, kind, flags, tag, .. } = RawHead::read(&mut r)?;
+        r.bytes32(limits::ATTRIBUTES_BYTES_MAX)?;
+        if flags & FLAG_DETAILS != 0 {
+            ContentRef::pass(&mut r)?;
+        }
+        let mut size = 0u64;
+        for _ in 0..r.u16()? {
+            r.bytes16(limits::STREAM_NAME_BYTES_MAX)?;
+            size = size.saturating_add(ContentRef::pass(&mut r)?);
+        }
+        r.finish()?;
+        Ok(Self { parent, name, kind, tag, inconsistent: flags & FLAG_INCONSISTENT != 0, size })
+    }
+
+    /// What decides where the names tree has the item, and what it has of it.
+    pub(crate) const fn place(&self) -> (&'a [u8], &'a [u8], ItemKind) {
+        (self.parent, self.name, self.kind)
+    }
+
+    /// The item's key in the names tree.
+    pub(crate) fn name_key(&self, id: &ItemId) -> Vec<u8> {
+        let parent = Some(ItemId::from(self.parent)).filter(|id| !id.is_empty());
+        name_key::of(parent.as_ref(), &Name::from(self.name), id)
+    }
+}
+
+/// What a record begins with: all of it that has no length of its own.
+struct Head<'a> {
+    parent: &'a Option<ItemId>,
+    name: &'a Name,
+    kind: &'a ItemKind,
+    times: &'a Times,
+    tag: &'a Tag,
+    hard_link: &'a Option<ItemId>,
+    /// Whether there are details, and whether the content is doubtful.
+    details: bool,
+    inconsistent: bool,
+}
+
+impl Head<'_> {
+    fn write(&self, out: &mut impl Write) {
+        out.u8(RECORD_VERSION);
+        out.bytes16(self.parent.as_ref().map_or(&[][..], ItemId::as_bytes));
+        out.bytes16(self.name.as_bytes());
+        out.u16(self.kind.number());
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.u8(flag(self.times.created.is_some(), FLAG_CREATED)
+            | flag(self.times.modified.is_some(), FLAG_MODIFIED)
+            | flag(self.hard_link.is_some(), FLAG_HARD_LINK)
+            | flag(self.details, FLAG_DETAILS)
+            | flag(self.inconsistent, FLAG_INCONSISTENT));
+        self.times.created.into_iter().chain(self.times.modified).for_each(|time| out.time(time));
+        out.bytes16(self.tag.as_bytes());
+        if let Some(target) = self.hard_link {
+            out.bytes16(target.as_bytes());
+        }
+    }
+}
+
+/// Whether an encoded record is that of an item without details, down to the tag, by which its streams are those of the item too. Nothing is
+/// allocated for it: of most items in most runs, this is all that is asked.
+///
+/// # Errors
+/// `Corrupt` if the record agrees with the item and then does not parse.
+pub(crate) fn is_record_of(bytes: &[u8], item: &Item) -> Result<bool> {
+    let Item { parent, name, kind, times, tag, hard_link, .. } = item;
+    if !item.details.is_empty() || tag.is_empty() && !item.streams.is_empty() {
+        return Ok(false);
+    }
+    let mut head = Comparison(Some(bytes));
+    Head { parent, name, kind, times, tag, hard_link, details: false, inconsistent: false }.write(&mut head);
+    let Comparison(Some(rest)) = head else { return Ok(false) };
+    let mut r = Reader::new(rest, "item record");
+    let mut attributes = Comparison(Some(r.bytes32(limits::ATTRIBUTES_BYTES_MAX)?));
+    write_attributes(&item.attributes, &mut attributes);
+    if attributes.0 != Some(&[]) || usize::from(r.u16()?) != item.streams.len() {
+        return Ok(false);
+    }
+    for stream in &item.streams {
+        if r.bytes16(limits::STREAM_NAME_BYTES_MAX)? != stream.name.as_bytes() {
+            return Ok(false);
+        }
+        ContentRef::pass(&mut r)?;
+    }
+    r.finish()?;
+    Ok(true)
+}
+
+/// Holds what is written against bytes instead of keeping it: the bytes that are left, as long as all was the same.
+struct Comparison<'a>(Option<&'a [u8]>);
+
+impl Write for Comparison<'_> {
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0 = self.0.and_then(|rest| rest.strip_prefix(bytes));
+    }
 }
 
 /// Streams as an item has them.
@@ -279,7 +441,7 @@ pub(crate) fn check_attributes(attributes: &Attributes) -> Result<()> {
     check_map(attributes, 0)
 }
 
-fn write_attributes(attributes: &Attributes, out: &mut Vec<u8>) {
+fn write_attributes(attributes: &Attributes, out: &mut impl Write) {
     out.len32(attributes.len());
     for (name, value) in attributes {
         out.bytes16(name.as_bytes());
@@ -287,7 +449,7 @@ fn write_attributes(attributes: &Attributes, out: &mut Vec<u8>) {
     }
 }
 
-fn write_value(value: &Value, out: &mut Vec<u8>) {
+fn write_value(value: &Value, out: &mut impl Write) {
     match value {
         Value::Bool(value) => out.u8(u8::from(*value)),
         Value::Int(value) => {
@@ -462,11 +624,51 @@ mod tests {
             ChunkRef { id: ChunkId::from_bytes([2; 32]), len: 6 },
         ];
         let content = ContentRef { len: 11, depth: 1, refs };
-        Record::new(
-            &item,
-            Some(content.clone()),
-            vec![("content".into(), content), ("empty".into(), ContentRef::default())],
-        )
+        let streams = [("content".into(), content.clone()), ("empty".into(), ContentRef::default())];
+        Record::decode(&encode_record(&item, Some(&content), &streams, false).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_of_a_record_without_decoding_it_is_what_decoding_says() {
+        let mut record = sample();
+        let bytes = record.encode().unwrap();
+        let outline = Outline::of(&bytes).unwrap();
+        assert_eq!(outline.place(), (&b"parent"[..], &b"na\0me\xff"[..], ItemKind::FILE));
+        assert_eq!((outline.tag, outline.inconsistent, outline.size), (&b"tag"[..], false, 11));
+        let item = record.to_item("id".into(), Attributes::new());
+        assert!(!is_record_of(&bytes, &item).unwrap(), "it has details");
+        record.details = None;
+        let bytes = record.encode().unwrap();
+        assert!(is_record_of(&bytes, &item).unwrap());
+        let others: [fn(&mut Item); 9] = [
+            |item| item.parent = None,
+            |item| item.name = "name".into(),
+            |item| item.kind = ItemKind::MESSAGE,
+            |item| item.times.created = None,
+            |item| item.tag = "tag 2".into(),
+            |item| item.hard_link = Some("other".into()),
+            |item| drop(item.attributes.insert("new".into(), Value::Bool(true))),
+            |item| drop(item.details.insert("subject".into(), Value::Bool(true))),
+            |item| drop(item.streams.pop()),
+        ];
+        for (number, change) in others.into_iter().enumerate() {
+            let mut other = item.clone();
+            change(&mut other);
+            assert!(!is_record_of(&bytes, &other).unwrap(), "change {number}");
+        }
+        for (tag, inconsistent) in [("", false), ("tag", true)] {
+            let (mut record, mut item) = (record.clone(), item.clone());
+            (record.tag, record.inconsistent, item.tag) = (tag.into(), inconsistent, tag.into());
+            assert!(
+                !is_record_of(&record.encode().unwrap(), &item).unwrap(),
+                "nothing vouches for its bytes"
+            );
+        }
+        for len in 0..bytes.len() {
+            assert!(
+                Outline::of(&bytes[..len]).is_err() && is_record_of(&bytes[..len], &item).ok() != Some(true)
+            );
+        }
     }
 
     #[test]

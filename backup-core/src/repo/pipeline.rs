@@ -93,6 +93,8 @@ impl Frame {
 #[derive(Debug)]
 pub(super) enum Command {
     Frame(Frame),
+    /// Nothing but trees will follow: packs of data go to the store as they are, and their room is given back.
+    EndData,
     /// Store everything sent so far, then answer.
     Flush(oneshot::Sender<()>),
 }
@@ -128,6 +130,11 @@ struct OpenPack {
 }
 
 impl OpenPack {
+    /// Whether nothing more comes into it.
+    const fn is_complete(&self) -> bool {
+        self.closing && self.outstanding == 0
+    }
+
     fn is_full(&self) -> bool {
         let len = self.bytes.len();
         let closed = closed_len(len, self.frames.len(), self.chunks.len());
@@ -165,6 +172,7 @@ pub(super) async fn run(
     let mut sealing = FuturesUnordered::new();
     let mut uploads = FuturesUnordered::new();
     let mut flush: Option<oneshot::Sender<()>> = None;
+    let mut data_ended = false;
     let sealing_max = inner.env.parallelism() + 1;
     let mut window = Window::new();
     loop {
@@ -187,7 +195,7 @@ pub(super) async fn run(
                 let (Uploaded { info, frames, chunks, locked }, room) = done?;
                 counters.stored(info.len);
                 window.stored(!free && sealing.is_empty());
-                rooms.extend(room);
+                rooms.extend(room.filter(|_| !data_ended));
                 let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 stored.segment.add(info, &frames, &chunks);
                 stored.locked = stored.locked.min(locked);
@@ -198,7 +206,16 @@ pub(super) async fn run(
                 }
             }
             command = next.fuse() => match command {
-                Some(Command::Frame(frame)) => sealing.push(dispatch(inner, keys, &mut packs, &mut rooms, frame)?),
+                Some(Command::Frame(frame)) => {
+                    data_ended &= frame.class != Class::Data;
+                    sealing.push(dispatch(inner, keys, &mut packs, &mut rooms, frame)?);
+                }
+                Some(Command::EndData) => {
+                    data_ended = true;
+                    rooms.clear();
+                    packs.iter_mut().for_each(|pack| pack.closing |= pack.class == Class::Data);
+                    uploads.extend(packs.extract_if(.., |pack| pack.is_complete()).map(|pack| upload(inner, pack)));
+                }
                 Some(Command::Flush(answer)) => flush = Some(answer),
                 None => return Ok(()),
             }
@@ -269,10 +286,14 @@ fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
         offset: *offset,
         len: *len,
     }));
+    if pack.bytes.capacity() >= PACK_ROOM_BYTES {
+        // Not by half as much again, as vectors grow: it is nearly full.
+        pack.bytes.reserve_exact(sealed.bytes.len());
+    }
     pack.bytes.extend_from_slice(&sealed.bytes);
     pack.outstanding -= 1;
     pack.closing |= pack.is_full();
-    (pack.closing && pack.outstanding == 0).then(|| packs.swap_remove(at))
+    pack.is_complete().then(|| packs.swap_remove(at))
 }
 
 /// Closes a pack on a worker and stores it. The room it took comes back, unless the store still holds on to it.

@@ -341,19 +341,27 @@ impl Session {
         Ok((object, locked))
     }
 
+    /// Says that all data has been put: it is stored while the trees are made.
+    pub(super) async fn end_data(&self) -> Result<()> {
+        self.send_started(&self.data).await?;
+        self.send(Command::EndData).await
+    }
+
     /// Waits until everything that was put is stored.
     pub(super) async fn flush(&self) -> Result<()> {
-        for slot in [&self.data, &self.tree] {
-            let mut slot = slot.lock().await;
-            let class = slot.class;
-            let frame = std::mem::replace(&mut *slot, Frame::new(class));
-            if frame.len > 0 {
-                self.send(Command::Frame(frame)).await?;
-            }
-        }
+        self.send_started(&self.data).await?;
+        self.send_started(&self.tree).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Flush(sender)).await?;
         receiver.await.map_err(|_| Error::bug("the pipeline ended before its session"))
+    }
+
+    /// Sends a frame that is not full.
+    async fn send_started(&self, slot: &AsyncMutex<Frame>) -> Result<()> {
+        let mut slot = slot.lock().await;
+        let class = slot.class;
+        let frame = std::mem::replace(&mut *slot, Frame::new(class));
+        if frame.len > 0 { self.send(Command::Frame(frame)).await } else { Ok(()) }
     }
 
     async fn send(&self, command: Command) -> Result<()> {

@@ -140,14 +140,14 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Step)>> {
+    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Staged)>> {
         let Some((key, mut staged)) = self.pop()? else { return Ok(None) };
         while self.heap.peek().is_some_and(|Reverse(head)| head.key == key) {
             if let Some((_, newer)) = self.pop()? {
                 staged = staged.then(newer);
             }
         }
-        Ok(Some((key, staged.step)))
+        Ok(Some((key, staged)))
     }
 
     /// The smallest key, of equal ones the oldest.
@@ -264,7 +264,7 @@ mod tests {
             while let Some(entry) = sorted.next().unwrap() {
                 found.push(entry);
             }
-            prop_assert_eq!(found, expected.into_iter().map(|(k, s)| (k, s.step)).collect::<Vec<_>>());
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -39,7 +39,7 @@ impl Named {
     fn to_record(&self, parent: Option<ItemId>) -> Result<Record> {
         let name = name_key::name(&self.key, &name_key::below(parent.as_ref()))?;
         let item = Item::new(self.id.clone(), parent, name, self.kind.unwrap_or(ItemKind::OTHER));
-        Ok(Record::new(&item, None, Vec::new()))
+        Ok(Record::bare(item))
     }
 }
 
@@ -239,8 +239,8 @@ impl<'a, 'r> Walk<'a, 'r> {
             self.note_ended()?;
         }
         let found = self.under_way.alongside(self.records.find(named.id.as_bytes())).await;
-        let found = found.and_then(|value| match value {
-            Some(value) => Record::decode(value),
+        let found = found.and_then(|found| match found {
+            Some(found) => Record::decode(found.value),
             None => Err(Error::corrupt("a name leads to no item").with_item(named.id.to_string())),
         });
         let above = stack.last();

@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub(crate) mod diff;
 pub(crate) mod edit;
+pub(crate) mod marks;
 mod node;
 pub(crate) mod rank;
 pub(crate) mod scan;
@@ -87,7 +88,14 @@ pub(crate) async fn find(
     root: Root,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>> {
-    Ok(Finder::new(source, tree, root).find(key).await?.map(<[u8]>::to_vec))
+    Ok(Finder::new(source, tree, root).find(key).await?.map(|found| found.value.to_vec()))
+}
+
+/// An entry that was looked for: its value, and how many entries lie before it, as inner nodes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
+    pub(crate) value: &'a [u8],
+    pub(crate) rank: u64,
 }
 
 /// Finds keys one after the other; those near the last one cost no way through the tree.
@@ -95,8 +103,8 @@ pub(crate) struct Finder<'a> {
     source: &'a dyn NodeSource,
     tree: TreeKind,
     root: Root,
-    /// The leaf that the last key was looked for in, and the place behind what was found.
-    last: Option<(Arc<Node>, usize)>,
+    /// The leaf that the last key was looked for in.
+    last: Option<Leaf>,
 }
 
 impl<'a> Finder<'a> {
@@ -104,49 +112,70 @@ impl<'a> Finder<'a> {
         Self { source, tree, root, last: None }
     }
 
-    /// The value of one key; reads one node per level at most.
-    pub(crate) async fn find(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
-        if !self.last.as_ref().is_some_and(|(leaf, _)| covers(leaf, key)) {
-            self.last = self.leaf(key).await?.map(|leaf| (leaf, 0));
+    /// One key; reads one node per level at most.
+    pub(crate) async fn find(&mut self, key: &[u8]) -> Result<Option<Found<'_>>> {
+        if !self.last.as_ref().is_some_and(|leaf| leaf.covers(key)) {
+            self.last = Leaf::of(self.source, self.tree, self.root, key).await?;
         }
-        let Some((leaf, next)) = &mut self.last else { return Ok(None) };
-        let Entries::Leaf(entries) = &leaf.entries else { return Ok(None) };
-        let at = match entries.get(*next) {
-            Some(entry) if entry.key == key => *next,
-            _ => match entries.binary_search_by(|entry| entry.key.as_slice().cmp(key)) {
-                Ok(at) => at,
-                Err(_) => return Ok(None),
-            },
-        };
-        *next = at + 1;
-        Ok(entries.get(at).map(|entry| entry.value.as_slice()))
+        Ok(self.last.as_mut().and_then(|leaf| leaf.find(key)))
     }
+}
 
-    /// The only leaf that may hold the key.
-    async fn leaf(&self, key: &[u8]) -> Result<Option<Arc<Node>>> {
-        let Some(top) = self.root.0 else { return Ok(None) };
-        let mut node = self.source.node(self.tree, top.level, top.id).await?;
+/// The only leaf that may hold some key, for keys near it.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    node: Arc<Node>,
+    /// Entries of the tree that lie before it.
+    before: u64,
+    /// The place behind what was found last.
+    next: usize,
+}
+
+impl Leaf {
+    /// Reads one node per level.
+    pub(crate) async fn of(
+        source: &dyn NodeSource,
+        tree: TreeKind,
+        root: Root,
+        key: &[u8],
+    ) -> Result<Option<Self>> {
+        let Some(top) = root.0 else { return Ok(None) };
+        let (mut node, mut before) = (source.node(tree, top.level, top.id).await?, 0u64);
         loop {
             let child = match &node.entries {
-                Entries::Leaf(_) => return Ok(Some(node)),
+                Entries::Leaf(_) => return Ok(Some(Self { node, before, next: 0 })),
                 Entries::Inner(children) => {
                     let at = children.partition_point(|child| child.last_key.as_slice() < key);
+                    let passed = children.iter().take(at).map(|child| child.count);
+                    before = passed.fold(before, u64::saturating_add);
                     children.get(at).map(|child| child.id)
                 }
             };
             let Some(id) = child else { return Ok(None) };
             let level = below(node.level)?;
-            node = self.source.node(self.tree, level, id).await?;
+            node = source.node(tree, level, id).await?;
         }
     }
-}
 
-/// Whether the key lies between the first and the last of a leaf.
-fn covers(leaf: &Node, key: &[u8]) -> bool {
-    let Entries::Leaf(entries) = &leaf.entries else { return false };
-    match (entries.first(), entries.last()) {
-        (Some(first), Some(last)) => first.key.as_slice() <= key && key <= last.key.as_slice(),
-        _ => false,
+    /// Whether the key lies between the first and the last: then nothing but this leaf may hold it.
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        let Entries::Leaf(entries) = &self.node.entries else { return false };
+        match (entries.first(), entries.last()) {
+            (Some(first), Some(last)) => first.key.as_slice() <= key && key <= last.key.as_slice(),
+            _ => false,
+        }
+    }
+
+    /// What the leaf has of a key.
+    pub(crate) fn find(&mut self, key: &[u8]) -> Option<Found<'_>> {
+        let Entries::Leaf(entries) = &self.node.entries else { return None };
+        let at = match entries.get(self.next) {
+            Some(entry) if entry.key == key => self.next,
+            _ => entries.binary_search_by(|entry| entry.key.as_slice().cmp(key)).ok()?,
+        };
+        self.next = at + 1;
+        let value = entries.get(at)?.value.as_slice();
+        Some(Found { value, rank: self.before.saturating_add(at as u64) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::marks::Marks;
 use super::{Entries, Entry, Node, NodeSource, TreeKind, below};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Root;
@@ -10,9 +11,17 @@ use crate::format::snapshot::Root;
 pub(crate) struct Scan<'a> {
     source: &'a dyn NodeSource,
     tree: TreeKind,
-    stack: Vec<(Arc<Node>, usize)>,
+    stack: Vec<Place>,
     /// The way to the start could not be read: said by the first step, which the next one may be behind of.
     failed: Option<Error>,
+}
+
+/// Where a scan is in one node.
+struct Place {
+    node: Arc<Node>,
+    at: usize,
+    /// Entries of the tree before what comes next here, as inner nodes say.
+    rank: u64,
 }
 
 impl<'a> Scan<'a> {
@@ -25,35 +34,31 @@ impl<'a> Scan<'a> {
     ) -> Result<Self> {
         let mut scan = Self { source, tree, stack: Vec::new(), failed: None };
         let Some(top) = root.0 else { return Ok(scan) };
-        let mut node = match source.node(tree, top.level, top.id).await {
-            Ok(node) => node,
-            Err(error) => {
-                scan.failed = Some(error);
-                return Ok(scan);
-            }
-        };
+        let (mut next, mut rank) = (source.node(tree, top.level, top.id).await, 0u64);
         loop {
+            let node = match next {
+                Ok(node) => node,
+                Err(error) => {
+                    scan.failed = Some(error);
+                    return Ok(scan);
+                }
+            };
             match &node.entries {
                 Entries::Leaf(entries) => {
                     let at = entries.partition_point(|entry| entry.key.as_slice() < start);
-                    scan.stack.push((node, at));
+                    scan.stack.push(Place { node, at, rank: rank.saturating_add(at as u64) });
                     return Ok(scan);
                 }
                 Entries::Inner(children) => {
                     let at = children.partition_point(|child| child.last_key.as_slice() < start);
-                    let next = children.get(at).map(|child| child.id);
+                    let passed = children.iter().take(at).map(|child| child.count);
+                    rank = passed.fold(rank, u64::saturating_add);
+                    let child = children.get(at).map(|child| (child.id, child.count));
                     let level = below(node.level)?;
-                    scan.stack.push((node, at + 1));
-                    match next {
-                        Some(id) => match source.node(tree, level, id).await {
-                            Ok(found) => node = found,
-                            Err(error) => {
-                                scan.failed = Some(error);
-                                return Ok(scan);
-                            }
-                        },
-                        None => return Ok(scan),
-                    }
+                    let behind = rank.saturating_add(child.map_or(0, |(_, count)| count));
+                    scan.stack.push(Place { node, at: at + 1, rank: behind });
+                    let Some((id, _)) = child else { return Ok(scan) };
+                    next = source.node(tree, level, id).await;
                 }
             }
         }
@@ -61,37 +66,48 @@ impl<'a> Scan<'a> {
 
     /// The next entry. After an error that a node could not be read, the next call goes on behind that node.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>> {
-        Ok(self.step().await?.cloned())
+        Ok(self.step(None).await?.cloned())
     }
 
     /// The next entry if its key begins with `prefix`.
     pub(crate) async fn next_below(&mut self, prefix: &[u8]) -> Result<Option<&Entry>> {
-        Ok(self.step().await?.filter(|entry| entry.key.starts_with(prefix)))
+        Ok(self.step(None).await?.filter(|entry| entry.key.starts_with(prefix)))
     }
 
-    async fn step(&mut self) -> Result<Option<&Entry>> {
+    /// The next entry without a mark; nodes all of whose entries are marked are not read.
+    pub(crate) async fn next_unmarked(&mut self, marks: &Marks) -> Result<Option<Entry>> {
+        Ok(self.step(Some(marks)).await?.cloned())
+    }
+
+    async fn step(&mut self, marks: Option<&Marks>) -> Result<Option<&Entry>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        while let Some((node, at)) = self.stack.last_mut() {
-            let position = *at;
-            *at += 1;
-            let child = match &node.entries {
-                Entries::Leaf(entries) if position < entries.len() => break,
-                Entries::Leaf(_) => None,
-                Entries::Inner(children) => children.get(position).map(|child| child.id),
-            };
-            match child {
-                Some(id) => {
-                    let level = below(node.level)?;
-                    let node = self.source.node(self.tree, level, id).await?;
-                    self.stack.push((node, 0));
+        while let Some(place) = self.stack.last_mut() {
+            let (at, rank) = (place.at, place.rank);
+            let (child, count) = match &place.node.entries {
+                Entries::Leaf(entries) if at < entries.len() => (None, 1),
+                Entries::Inner(children) if at < children.len() => {
+                    let child = children.get(at);
+                    (child.map(|child| child.id), child.map_or(0, |child| child.count))
                 }
-                None => drop(self.stack.pop()),
+                _ => {
+                    self.stack.pop();
+                    continue;
+                }
+            };
+            place.at += 1;
+            place.rank = rank.saturating_add(count);
+            if marks.is_some_and(|marks| marks.cover(rank..place.rank)) {
+                continue;
             }
+            let Some(id) = child else { break };
+            let level = below(place.node.level)?;
+            let node = self.source.node(self.tree, level, id).await?;
+            self.stack.push(Place { node, at: 0, rank });
         }
-        Ok(self.stack.last().and_then(|(node, at)| match &node.entries {
-            Entries::Leaf(entries) => entries.get(at.checked_sub(1)?),
+        Ok(self.stack.last().and_then(|place| match &place.node.entries {
+            Entries::Leaf(entries) => entries.get(place.at.checked_sub(1)?),
             Entries::Inner(_) => None,
         }))
     }

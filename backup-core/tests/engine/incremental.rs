@@ -6,6 +6,7 @@ use backup_core::{
 };
 use futures_core::stream::BoxStream;
 use futures_executor::block_on;
+use futures_util::StreamExt;
 
 use super::*;
 
@@ -98,6 +99,71 @@ fn a_folder_moved_out_of_a_removed_one_takes_along_what_is_below_it() {
     let report = backup_whole(&repo, &source);
     assert_eq!(names(&repo), ["c.txt", "deep", "inner", "m\\xff.eml", "mail", "root", "top.bin"]);
     assert_eq!((report.stats.changed, report.stats.bytes_read), (1, 0));
+}
+
+/// A source that says what it is told to.
+#[derive(Debug)]
+struct Dictated {
+    source: MemorySource,
+    changes: std::sync::Mutex<Vec<Change>>,
+}
+
+#[async_trait::async_trait]
+impl Source for Dictated {
+    fn collection(&self) -> Collection {
+        self.source.collection()
+    }
+
+    fn changes<'a>(&'a self, _: Option<&'a Cursor>) -> BoxStream<'a, Result<Change>> {
+        let changes = std::mem::take(&mut *self.changes.lock().unwrap());
+        futures_util::stream::iter(changes.into_iter().map(Ok)).boxed()
+    }
+
+    async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
+        self.source.open(item, stream).await
+    }
+}
+
+#[test]
+fn of_several_changes_to_one_item_the_last_one_counts_also_where_it_is_none() {
+    for full in [false, true] {
+        let source = sample();
+        let repo = init(&MemoryStore::new());
+        backup_whole(&repo, &source);
+        let all: Vec<Item> = block_on(source.changes(None).collect::<Vec<_>>())
+            .into_iter()
+            .filter_map(|change| match change.unwrap() {
+                Change::Upsert(item) => Some(item),
+                _ => None,
+            })
+            .collect();
+        let item = |id: &str| all.iter().find(|item| item.id == id.into()).unwrap().clone();
+        let (a, b) = (item("a"), item("b"));
+        let mut other = a.clone();
+        other.name = "other.txt".into();
+        let mut changes: Vec<Change> = Vec::new();
+        if full {
+            let stays = |item: &&Item| item.id != "mail".into();
+            changes.extend(all.iter().filter(stays).cloned().map(Change::Upsert));
+        }
+        let inside = all.iter().filter(|item| item.parent == Some("mail".into())).cloned();
+        changes.extend(inside.map(Change::Upsert));
+        changes.extend([Change::Upsert(other), Change::Upsert(a), Change::Remove("mail".into())]);
+        changes.extend([Change::Remove(b.id.clone()), Change::Upsert(b)]);
+        source.take_opened();
+        let dictated = Dictated { source: source.clone(), changes: changes.into() };
+        let run = repo.backup(&dictated);
+        let report = block_on(if full { run.full() } else { run }.run()).unwrap();
+        assert_eq!(report.problems.len(), 0);
+        // What was in the folder has been named, and is there without it.
+        let stats = report.stats;
+        assert_eq!((stats.changed, stats.removed, stats.items), (0, 1, 7), "full: {full}");
+        let changes: Vec<Change> = all.into_iter().map(Change::Upsert).collect();
+        let report = backup_whole(&repo, &Dictated { source: source.clone(), changes: changes.into() });
+        assert_eq!((report.stats.added, report.stats.changed, report.stats.items), (1, 0, 8), "full: {full}");
+        assert_eq!(names(&repo).len(), 8);
+        assert_eq!(source.take_opened(), [], "what stays is not read again");
+    }
 }
 
 /// A source that can name again what was missed.

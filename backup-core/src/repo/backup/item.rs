@@ -2,17 +2,22 @@
 
 use super::Run;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{ContentRef, Record, check_attributes, encode_attributes};
+use crate::format::record::{
+    ContentRef, Outline, Record, check_attributes, encode_attributes, encode_record, is_record_of,
+};
 use crate::format::snapshot::Root;
 use crate::item::{Item, ItemId, Stream};
 use crate::limits;
 use crate::repo::session::Failure;
 use crate::repo::staging::Step;
 use crate::source::Problem;
-use crate::tree::{self, TreeKind};
+use crate::tree::{self, Found, Leaf, TreeKind};
 
 /// How often a stream is read that changes while it is read, or does not match what was announced.
 const ATTEMPTS: u32 = 3;
+
+/// Items found in one leaf that say that the next ones will be found together too.
+const NEIGHBOURS: u32 = 3;
 
 /// What became of an item.
 pub(super) struct Outcome {
@@ -24,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) believed: bool,
     /// The item is a hard link of this one.
     pub(super) link_of: Option<ItemId>,
+    /// Where the last snapshot has the item: entries of its tree that lie before it.
+    pub(super) rank: Option<u64>,
 }
 
 /// An item's streams as stored, and the doubts that the source had to the last.
@@ -34,6 +41,51 @@ struct Streams {
     believed: bool,
 }
 
+impl Outcome {
+    /// The last snapshot has all of the item.
+    pub(super) fn unchanged(item: &Item, rank: Option<u64>) -> Self {
+        let link_of = item.hard_link.clone();
+        Self { step: Step::Keep, problem: None, lost: false, believed: false, link_of, rank }
+    }
+}
+
+/// What the last snapshot has of an item: its record, encoded, and how many entries of its tree lie before it.
+struct Base {
+    rank: u64,
+    value: Vec<u8>,
+}
+
+impl From<Found<'_>> for Base {
+    fn from(found: Found<'_>) -> Self {
+        Self { rank: found.rank, value: found.value.to_vec() }
+    }
+}
+
+/// The leaf of the last snapshot's tree that an item was looked for in. Sources name items in some order, mostly: then those that follow are
+/// there too, and are compared with what is there at once.
+#[derive(Default)]
+pub(super) struct Nearby {
+    /// With the number of items that were found without a way through the tree.
+    leaf: Option<(Leaf, u32)>,
+    /// Leaves that items wait for.
+    awaited: usize,
+}
+
+impl Nearby {
+    /// What the last snapshot has of a key, if it is in reach.
+    fn find(&mut self, key: &[u8]) -> Option<Option<Found<'_>>> {
+        let (leaf, found) = self.leaf.as_mut().filter(|(leaf, _)| leaf.covers(key))?;
+        *found = found.saturating_add(1);
+        Some(leaf.find(key))
+    }
+
+    /// Whether an item should wait for the leaf that another one waits for. Where the order of items is not that of the tree, it would wait for
+    /// nothing.
+    pub(super) fn is_worth_waiting(&self) -> bool {
+        self.awaited > 0 && self.leaf.as_ref().is_some_and(|(_, found)| *found >= NEIGHBOURS)
+    }
+}
+
 impl Run<'_> {
     /// Reads an item as far as it is not known. Only what concerns the whole run is an error.
     pub(super) async fn read_item(&self, item: Item) -> Result<Outcome> {
@@ -42,10 +94,21 @@ impl Run<'_> {
             .and_then(|()| check_attributes(&item.attributes))
             .and_then(|()| check_attributes(&item.details))
         {
-            return Ok(failed(&item, None, error));
+            return Ok(failed(&item, false, error));
         }
-        let base = self.record(self.bases.items(), &item).await?;
-        let failed = |error| Ok(failed(&item, base.as_ref(), error));
+        let base = self.base(&item).await?;
+        let rank = base.as_ref().map(|base| base.rank);
+        let value = base.as_ref().map(|base| base.value.as_slice());
+        if let Some(value) = value
+            && is_record_of(value, &item)?
+        {
+            return Ok(Outcome::unchanged(&item, rank));
+        }
+        let failed = |error| Ok(Outcome { rank, ..failed(&item, base.is_some(), error) });
+        let base = match value {
+            Some(value) if may_have_streams(&Outline::of(value)?, &item) => Some(Record::decode(value)?),
+            _ => None,
+        };
         let hint = match self.bases.hints() {
             Some(hints) => self.record(hints, &item).await?,
             None => None,
@@ -69,19 +132,38 @@ impl Run<'_> {
                 Some(self.session.put_details(bytes).await?)
             }
         };
-        let mut record = Record::new(&item, details, streams.contents);
-        record.inconsistent = streams.doubt.is_some();
+        let doubtful = streams.doubt.is_some();
+        let step = match encode_record(&item, details.as_ref(), &streams.contents, doubtful) {
+            Ok(record) if value == Some(&record) => Step::Keep,
+            Ok(record) => Step::Put(record),
+            Err(error) => return failed(error),
+        };
         let problem =
             streams.doubt.map(|error| Problem::new(Some(item.id.clone()), item.name.to_string(), error));
-        let step = if base.as_ref() == Some(&record) {
-            Step::Keep
-        } else {
-            match record.encode() {
-                Ok(bytes) => Step::Put(bytes),
-                Err(error) => return failed(error),
-            }
-        };
-        Ok(Outcome { step, problem, lost: false, believed: streams.believed, link_of: item.hard_link })
+        Ok(Outcome { step, problem, lost: false, believed: streams.believed, link_of: item.hard_link, rank })
+    }
+
+    /// Whether the last snapshot has just this item, if that can be said at once; then where.
+    pub(super) fn unchanged(&self, item: &Item) -> Result<Option<u64>> {
+        let mut nearby = self.nearby();
+        let Some(found) = nearby.find(item.id.as_bytes()).flatten() else { return Ok(None) };
+        Ok(is_record_of(found.value, item)?.then_some(found.rank))
+    }
+
+    /// What the last snapshot has of the item.
+    async fn base(&self, item: &Item) -> Result<Option<Base>> {
+        let key = item.id.as_bytes();
+        if let Some(found) = self.nearby().find(key) {
+            return Ok(found.map(Base::from));
+        }
+        self.nearby().awaited += 1;
+        let leaf = Leaf::of(self.inner, TreeKind::Items, self.bases.items(), key).await;
+        let mut nearby = self.nearby();
+        nearby.awaited -= 1;
+        Ok(match leaf? {
+            Some(leaf) => nearby.leaf.insert((leaf, 0)).0.find(key).map(Base::from),
+            None => None,
+        })
     }
 
     async fn record(&self, root: Root, item: &Item) -> Result<Option<Record>> {
@@ -122,11 +204,11 @@ impl Run<'_> {
 }
 
 /// Keeps what the last snapshot has of the item, and reports it. What has vanished is not kept.
-fn failed(item: &Item, base: Option<&Record>, error: Error) -> Outcome {
+fn failed(item: &Item, in_base: bool, error: Error) -> Outcome {
     let gone = error.kind() == ErrorKind::NotFound;
     let problem = Some(Problem::new(Some(item.id.clone()), item.name.to_string(), error));
     let step = if gone { Step::Remove } else { Step::Keep };
-    Outcome { step, problem, lost: gone || base.is_none(), believed: false, link_of: None }
+    Outcome { step, problem, lost: gone || !in_base, believed: false, link_of: None, rank: None }
 }
 
 /// What a record has of a stream whose bytes never change. Another length than announced means that they did.
@@ -134,6 +216,14 @@ fn kept(record: &Record, stream: &Stream) -> Option<ContentRef> {
     let (_, content) = record.streams.iter().find(|(name, _)| *name == stream.name)?;
     let same = stream.immutable && !record.inconsistent && stream.size.is_none_or(|size| size == content.len);
     same.then(|| content.clone())
+}
+
+/// Whether a record may have one of the item's streams, or doubts about them.
+fn may_have_streams(record: &Outline<'_>, item: &Item) -> bool {
+    record.inconsistent
+        || record.tag == item.tag.as_bytes()
+        || item.streams.is_empty()
+        || item.streams.iter().any(|stream| stream.immutable)
 }
 
 /// Whether the streams of a record are those of the item, so that they need not be read.

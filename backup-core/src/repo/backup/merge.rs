@@ -6,14 +6,14 @@ use async_trait::async_trait;
 
 use super::{Findings, Run};
 use crate::error::Result;
-use crate::format::record::{Record, name_key};
+use crate::format::record::{Outline, name_key};
 use crate::format::snapshot::{Root, SnapshotStats};
 use crate::item::ItemId;
-use crate::repo::Inner;
-use crate::repo::staging::{Sorted, Staging, Step};
+use crate::repo::staging::{Sorted, Staged, Staging, Step};
 use crate::tree::edit::{Edit, Edits, KeyEdit, apply};
+use crate::tree::marks::Marks;
 use crate::tree::scan::Scan;
-use crate::tree::{self, TreeKind};
+use crate::tree::{self, Finder, TreeKind};
 
 /// How steps relate to the tree that they are applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +53,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Applies the steps to both trees. `bytes` is the size of all streams before.
+    /// Applies the steps to both trees; `named` are entries of `items` that stay if there is no step for them. `bytes` is the size of all streams
+    /// before.
     pub(super) async fn merge(
         &self,
         staging: Staging,
+        named: Marks,
         mode: Mode,
         items: Root,
         names: Root,
         bytes: u64,
     ) -> Result<Merged> {
+        self.session.end_data().await?;
         let scan = match mode {
             Mode::Full => Some(Scan::from(self.inner, TreeKind::Items, items, &[]).await?),
             _ => None,
         };
         let mut edits = ItemEdits {
-            inner: self.inner,
             steps: staging.into_sorted()?,
-            base: items,
+            base: Finder::new(self.inner, TreeKind::Items, items),
             mode,
+            named,
             scan,
             old: None,
             step: None,
@@ -94,7 +97,7 @@ struct NameEdits(Sorted);
 impl Edits for NameEdits {
     async fn next(&mut self) -> Result<Option<KeyEdit>> {
         let next = self.0.next()?;
-        Ok(next.map(|(key, step)| match step {
+        Ok(next.map(|(key, staged)| match staged.step {
             Step::Put(value) => (key, Edit::Put(value)),
             Step::Remove | Step::Keep => (key, Edit::Remove),
         }))
@@ -103,14 +106,14 @@ impl Edits for NameEdits {
 
 /// Pairs steps with the old entries, in order; yields edits of the items tree and stages those of the names tree.
 struct ItemEdits<'a> {
-    inner: &'a Inner,
     steps: Sorted,
-    base: Root,
+    base: Finder<'a>,
     mode: Mode,
-    /// All old entries, in a full run.
+    named: Marks,
+    /// The old entries that were not named, in a full run.
     scan: Option<Scan<'a>>,
     old: Option<tree::Entry>,
-    step: Option<(Vec<u8>, Step)>,
+    step: Option<(Vec<u8>, Staged)>,
     names: Staging,
     stats: SnapshotStats,
 }
@@ -120,14 +123,17 @@ impl Edits for ItemEdits<'_> {
     async fn next(&mut self) -> Result<Option<KeyEdit>> {
         loop {
             let Some((key, old, step)) = self.pair().await? else { return Ok(None) };
-            let old = old.as_deref().map(Record::decode).transpose()?;
+            if step == Step::Keep {
+                continue;
+            }
+            let old = old.as_deref().map(Outline::of).transpose()?;
             let id = ItemId::from(key.as_slice());
             match (old, step) {
                 (old, Step::Put(value)) => {
-                    let new = Record::decode(&value)?;
+                    let new = Outline::of(&value)?;
                     self.rename(&id, old.as_ref(), Some(&new))?;
-                    self.stats.bytes =
-                        (self.stats.bytes + new.size()).saturating_sub(old.as_ref().map_or(0, Record::size));
+                    let bytes = self.stats.bytes + new.size;
+                    self.stats.bytes = bytes.saturating_sub(old.map_or(0, |old| old.size));
                     match old {
                         None => self.stats.added += 1,
                         Some(_) => self.stats.changed += 1,
@@ -136,7 +142,7 @@ impl Edits for ItemEdits<'_> {
                 }
                 (Some(old), Step::Remove) if self.mode != Mode::PutsOnly => {
                     self.rename(&id, Some(&old), None)?;
-                    self.stats.bytes = self.stats.bytes.saturating_sub(old.size());
+                    self.stats.bytes = self.stats.bytes.saturating_sub(old.size);
                     self.stats.removed += 1;
                     return Ok(Some((key, Edit::Remove)));
                 }
@@ -147,41 +153,36 @@ impl Edits for ItemEdits<'_> {
 }
 
 impl ItemEdits<'_> {
-    /// The next key with its old value and its step; in a full run an old key without a step is removed.
+    /// The next key with its old value and its step; in a full run an old key that was not named is removed.
     async fn pair(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>, Step)>> {
         if self.step.is_none() {
             self.step = self.steps.next()?;
         }
-        let Some(scan) = &mut self.scan else {
-            let Some((key, step)) = self.step.take() else { return Ok(None) };
-            let old = tree::find(self.inner, TreeKind::Items, self.base, &key).await?;
-            return Ok(Some((key, old, step)));
-        };
-        if self.old.is_none() {
-            self.old = scan.next().await?;
+        if let Some(scan) = &mut self.scan
+            && self.old.is_none()
+        {
+            self.old = scan.next_unmarked(&self.named).await?;
         }
-        let order = match (&self.old, &self.step) {
-            (None, None) => return Ok(None),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(old), Some((key, _))) => old.key.cmp(key),
+        let is_unnamed = |(key, _): &(Vec<u8>, Staged)| self.old.as_ref().is_none_or(|old| *key < old.key);
+        let Some((key, Staged { step, weak })) = self.step.take_if(|step| is_unnamed(step)) else {
+            let Some(old) = self.old.take() else { return Ok(None) };
+            let step =
+                self.step.take_if(|(key, _)| *key == old.key).map_or(Step::Remove, |(_, staged)| staged.step);
+            return Ok(Some((old.key, Some(old.value), step)));
         };
-        let old = if order.is_le() { self.old.take() } else { None };
-        let step = if order.is_ge() { self.step.take() } else { None };
-        Ok(match (old, step) {
-            (old, Some((key, step))) => Some((key, old.map(|entry| entry.value), step)),
-            (Some(old), None) => Some((old.key, Some(old.value), Step::Remove)),
-            (None, None) => None,
-        })
+        let old = self.base.find(&key).await?;
+        // An item that was named is there, whatever became of what contained it.
+        let stays = weak && old.is_some_and(|old| self.named.has(old.rank));
+        let step = if stays { Step::Keep } else { step };
+        Ok(Some((key, old.map(|old| old.value.to_vec()), step)))
     }
 
     /// Stages what an item's change means for the names tree.
-    fn rename(&mut self, id: &ItemId, old: Option<&Record>, new: Option<&Record>) -> Result<()> {
-        let key = |record: &Record| name_key::of(record.parent.as_ref(), &record.name, id);
-        let (old_key, new_key) = (old.map(key), new.map(key));
-        if old_key == new_key && old.map(|record| record.kind) == new.map(|record| record.kind) {
+    fn rename(&mut self, id: &ItemId, old: Option<&Outline<'_>>, new: Option<&Outline<'_>>) -> Result<()> {
+        if old.map(Outline::place) == new.map(Outline::place) {
             return Ok(());
         }
+        let (old_key, new_key) = (old.map(|old| old.name_key(id)), new.map(|new| new.name_key(id)));
         if let Some(old_key) = old_key.filter(|old_key| Some(old_key) != new_key.as_ref()) {
             self.names.add(old_key, Step::Remove)?;
         }

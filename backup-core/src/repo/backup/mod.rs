@@ -19,6 +19,7 @@ use super::staging::{Staging, Step};
 use super::suspicion::{SUSPICIOUS_PERCENT, Suspicion};
 use super::{Inner, Repository};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::check_attributes;
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
 use crate::id::SnapshotId;
 use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
@@ -27,8 +28,9 @@ use crate::logging::LogLevel;
 use crate::progress::{Callback, CancelToken, Phase, Progress, Reporter, watched};
 use crate::source::{Change, Problem, Source};
 use crate::time::Timestamp;
+use crate::tree::marks::Marks;
 
-use item::Outcome;
+use item::{Nearby, Outcome};
 use merge::Mode;
 
 /// Stored bytes after which a run commits its chunks, so that a crash costs at most this much to upload again.
@@ -149,6 +151,7 @@ impl<'a> BackupRun<'a> {
             checkpoint_bytes: self.checkpoint_bytes,
             suspicious_percent: self.suspicious_percent,
             progress: Mutex::new(Ticker { reporter, last: None }),
+            nearby: Mutex::default(),
         };
         inner.env.log(LogLevel::Info, || format!("backup of {} begins", run.collection.id));
         let result = session.drive(run.execute()).await;
@@ -231,12 +234,17 @@ struct Run<'a> {
     checkpoint_bytes: u64,
     suspicious_percent: u32,
     progress: Mutex<Ticker<'a>>,
+    nearby: Mutex<Nearby>,
 }
 
 /// What the changes said so far.
 #[derive(Default)]
 struct Findings {
     staging: Staging,
+    /// Entries of the last snapshot's items tree that were named. Those without a step stay as they are.
+    named_before: Marks,
+    /// Items were removed: whatever is named after that needs a step.
+    removed: bool,
     /// Removed and unreadable containers, whose descendants are still to be staged.
     subtrees: Vec<(ItemId, Step)>,
     /// Containers that a delta named, with what contains them now: everything below them is there too, although no change
@@ -295,12 +303,24 @@ impl<'a> Run<'a> {
                 committed = self.session.bytes_stored();
                 continue;
             }
+            if let Some(Change::Upsert(item)) = &waiting
+                && !busy.contains_key(&item.id)
+                && item.validate().and_then(|()| check_attributes(&item.attributes)).is_ok()
+                && let Some(rank) = self.unchanged(item)?
+                && let Some(Change::Upsert(item)) = waiting.take()
+            {
+                self.note_container(findings, &item);
+                let outcome = Outcome::unchanged(&item, Some(rank));
+                self.take(findings, item.id, outcome)?;
+                continue;
+            }
             let blocked = match &waiting {
                 Some(Change::Upsert(_)) if due => true,
                 Some(Change::Reset) => !reading.is_empty(),
                 Some(Change::Upsert(item)) => {
                     busy.contains_key(&item.id)
                         || reading.len() >= concurrency
+                        || self.nearby().is_worth_waiting()
                         || busy_bytes > 0 && busy_bytes + memory_of(item) > READING_BYTES_MAX
                 }
                 Some(Change::Remove(id)) => busy.contains_key(id),
@@ -309,9 +329,7 @@ impl<'a> Run<'a> {
             if !blocked && let Some(change) = waiting.take() {
                 match change {
                     Change::Upsert(item) => {
-                        if item.kind.is_container() && !findings.full {
-                            findings.named.insert(item.id.clone(), item.parent.clone());
-                        }
+                        self.note_container(findings, &item);
                         let memory = memory_of(&item);
                         busy_bytes += memory;
                         busy.insert(item.id.clone(), memory);
@@ -344,6 +362,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn note_container(&self, findings: &mut Findings, item: &Item) {
+        if item.kind.is_container() && !findings.full {
+            findings.named.insert(item.id.clone(), item.parent.clone());
+        }
+    }
+
     /// Reads an item; its id comes back with the outcome.
     fn read(&self, item: Item) -> BoxFuture<'_, Result<(ItemId, Outcome)>> {
         let id = item.id.clone();
@@ -357,6 +381,7 @@ impl<'a> Run<'a> {
         match change {
             Change::Reset => *findings = Findings { full: true, ..Findings::default() },
             Change::Remove(id) => {
+                findings.removed = true;
                 findings.staging.add(id.as_bytes().to_vec(), Step::Remove)?;
                 findings.named.remove(&id);
                 findings.subtrees.push((id, Step::Remove));
@@ -381,12 +406,16 @@ impl<'a> Run<'a> {
 
     /// Takes over what became of an item.
     fn take(&self, findings: &mut Findings, id: ItemId, outcome: Outcome) -> Result<()> {
-        let Outcome { step, problem, lost, believed, link_of } = outcome;
+        let Outcome { step, problem, lost, believed, link_of, rank } = outcome;
         if lost {
             findings.lost.insert(id.clone());
         }
         findings.links.extend(link_of.map(|holder| (id.clone(), holder)));
-        findings.staging.add(id.as_bytes().to_vec(), step)?;
+        // Most items stay as they are, and are named once: a mark is all that they need.
+        let is_first = rank.is_some_and(|rank| findings.named_before.mark(rank)) && !findings.removed;
+        if !(is_first && step == Step::Keep) {
+            findings.staging.add(id.as_bytes().to_vec(), step)?;
+        }
         self.tick(|totals| totals.items_done += 1)?;
         let Some(problem) = problem else {
             findings.failures_in_a_row = 0;
@@ -425,7 +454,14 @@ impl<'a> Run<'a> {
         let base = self.bases.snapshot.as_ref();
         let bytes = base.map_or(0, |snapshot| snapshot.stats.bytes);
         let merged = self
-            .merge(std::mem::take(&mut findings.staging), mode, self.bases.items(), self.bases.names(), bytes)
+            .merge(
+                std::mem::take(&mut findings.staging),
+                std::mem::take(&mut findings.named_before),
+                mode,
+                self.bases.items(),
+                self.bases.names(),
+                bytes,
+            )
             .await?;
         let held = base.and_then(|snapshot| snapshot.cursor.clone()).filter(|_| !findings.full);
         let cursor = self.cursor(&findings, held);
@@ -493,7 +529,8 @@ impl<'a> Run<'a> {
         let base = self.bases.checkpoint.as_ref().or(self.bases.snapshot.as_ref());
         let (items, names) = base.map_or((Root(None), Root(None)), |base| (base.items, base.names));
         let bytes = base.map_or(0, |base| base.stats.bytes);
-        let merged = self.merge(findings.staging, Mode::PutsOnly, items, names, bytes).await?;
+        let merged =
+            self.merge(findings.staging, Marks::default(), Mode::PutsOnly, items, names, bytes).await?;
         self.store_snapshot(
             SnapshotState::Checkpoint,
             None,
@@ -559,6 +596,10 @@ impl<'a> Run<'a> {
         } else {
             ticker.reporter.check()
         }
+    }
+
+    fn nearby(&self) -> MutexGuard<'_, Nearby> {
+        self.nearby.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ticker<'a>> {
