@@ -30,8 +30,9 @@ pub(super) type Answered<T> =
 #[derive(Default)]
 pub(super) struct Desk(Arc<Inner>);
 
+/// What both sides share.
 #[derive(Default)]
-struct Inner {
+pub(super) struct Inner {
     state: Mutex<State>,
     ready: Condvar,
 }
@@ -65,6 +66,22 @@ impl State {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn post<T: Send + 'static>(&self, call: Open<T>) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.calls.push_back(Box::new(call));
+            drop(state);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Leaves a call that nobody waits for.
+    fn tell(&self, method: &'static str, number: u64) {
+        let (answer, _) = mpsc::channel();
+        let (take, answer) = (|_: &Bound<'_, PyAny>| Ok(()), Answer::Now(answer));
+        self.post(Open::new(method, move |py| (number,).into_pyobject(py), take, answer));
     }
 
     fn close(&self) {
@@ -111,7 +128,7 @@ impl Desk {
         take: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<T> + Send + 'static,
     ) -> Answered<T> {
         let (answer, answered) = oneshot::channel();
-        self.post(Open::new(method, arguments, take, Answer::Later(answer)));
+        self.0.post(Open::new(method, arguments, take, Answer::Later(answer)));
         wait_for(answered)
     }
 
@@ -123,24 +140,14 @@ impl Desk {
         take: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = mpsc::channel();
-        self.post(Open::new(method, arguments, take, Answer::Now(answer)));
+        self.0.post(Open::new(method, arguments, take, Answer::Now(answer)));
         answered.recv().unwrap_or_else(|_| Err(unanswered()))
     }
 
-    /// Leaves a call that nobody waits for.
-    fn tell(&self, method: &'static str, number: u64) {
-        let (answer, _) = mpsc::channel();
-        let (take, answer) = (|_: &Bound<'_, PyAny>| Ok(()), Answer::Now(answer));
-        self.post(Open::new(method, move |py| (number,).into_pyobject(py), take, answer));
-    }
-
-    fn post<T: Send + 'static>(&self, call: Open<T>) {
-        let mut state = self.0.lock();
-        if !state.closed {
-            state.calls.push_back(Box::new(call));
-            drop(state);
-            self.0.ready.notify_one();
-        }
+    /// Takes charge of an iterator on the other side by the number that an answer gives. An answer that holds it may be dropped unread.
+    pub(super) fn running(&self, method: &'static str) -> impl FnOnce(u64) -> Running + Send + 'static {
+        let desk = Arc::clone(&self.0);
+        move |number| Running { desk, method, number, ended: false }
     }
 
     /// What an iterator gives that `method` returns, some values at a time.
@@ -150,11 +157,11 @@ impl Desk {
         arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyTuple>> + Send + 'static,
         take: fn(&Bound<'_, PyAny>) -> PyResult<T>,
     ) -> BoxStream<'a, Result<T>> {
-        let begun = self.call(method, arguments, |number| number.extract::<u64>());
+        let running = self.running(method);
+        let begun = self.call(method, arguments, |number| Ok(running(number.extract()?)));
         let batches = async move {
-            let running = Running { desk: self, method, number: begun.await?, ended: false };
             Ok::<_, Error>(
-                stream::try_unfold(running, move |mut running| async move {
+                stream::try_unfold(begun.await?, move |mut running| async move {
                     if running.ended {
                         return Ok::<_, Error>(None);
                     }
@@ -169,17 +176,17 @@ impl Desk {
     }
 }
 
-/// An iterator on the other side, by its number there.
-pub(super) struct Running<'a> {
-    pub(super) desk: &'a Desk,
+/// An iterator on the other side, by its number there. When it is dropped before its end, the other side forgets it.
+pub(super) struct Running {
+    desk: Arc<Inner>,
     /// What gave it.
-    pub(super) method: &'static str,
-    pub(super) number: u64,
+    method: &'static str,
+    number: u64,
     /// It is at its end, and forgotten there.
     pub(super) ended: bool,
 }
 
-impl Running<'_> {
+impl Running {
     /// Asks for the next values, and whether they are the last ones.
     pub(super) fn batch<T: Send + 'static>(
         &self,
@@ -198,7 +205,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             self.desk.tell("forget", self.number);

@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use super::desk::{Desk, Running};
+use super::desk::Desk;
 use super::{Caller, UNDER_WAY, concurrency, staffed, values};
 use crate::convert::pairs;
 use crate::results;
@@ -75,21 +75,22 @@ impl Source for ObjectSource {
 
     async fn open<'a>(&'a self, item: &'a Item, stream: &'a str) -> Result<Content<'a>> {
         let (asked, name) = (item.clone(), stream.to_owned());
+        let running = self.desk.running("open");
         let opened = self.desk.call(
             "open",
             move |py| (results::item(py, &asked)?, name).into_pyobject(py),
             |answer| {
                 let (size, pieces, number): (Option<u64>, Bound<'_, PyList>, Option<u64>) =
                     answer.extract()?;
+                let running = number.map(running);
                 let pieces =
                     pieces.iter().map(|piece| values::piece(&piece)).collect::<PyResult<Vec<_>>>()?;
-                Ok((size, pieces, number))
+                Ok((size, pieces, running))
             },
         );
-        let (size, first, number) = opened.await.map_err(|error| name_it(error, item))?;
+        let (size, first, running) = opened.await.map_err(|error| name_it(error, item))?;
         let first = stream::iter(first.into_iter().map(Ok));
-        let Some(number) = number else { return Ok(Content::new(size, short(first.boxed()))) };
-        let running = Running { desk: &self.desk, method: "open", number, ended: false };
+        let Some(running) = running else { return Ok(Content::new(size, short(first.boxed()))) };
         // One step ahead: the object reads while the engine works.
         let next = running.batch(values::piece);
         let rest = stream::try_unfold((running, Some(next)), |(mut running, next)| async move {
