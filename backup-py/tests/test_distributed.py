@@ -46,7 +46,7 @@ class Here:
         self.lost = lost
         self.calls = 0
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:  # noqa: ANN401 - as executors have it
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Run it now."""
         future: Future[Any] = Future()
         self.calls += 1

@@ -28,19 +28,26 @@ async def guide(
 """
 
 
-def blocks():
+def blocks() -> list[str]:
     return [rest.split("```")[0] for rest in GUIDE.read_text().split("```python\n")[1:]]
 
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not part of the package")
-def test_the_guide_type_checks(tmp_path):
+def test_the_guide_type_checks(tmp_path: Path) -> None:
     text = "\n".join(blocks())
     assert "Repository.open(" in text
     guide = tmp_path / "guide.py"
     guide.write_text(GIVEN + textwrap.indent(text, "    "))
     # The guide leaves out types of its own functions, the case that there is no snapshot, and
     # packages that need not be here.
-    left_out = ["import-untyped", "import-not-found", "no-untyped-def", "no-untyped-call", "union-attr", "no-any-return"]
+    left_out = [
+        "import-untyped",
+        "import-not-found",
+        "no-untyped-def",
+        "no-untyped-call",
+        "union-attr",
+        "no-any-return",
+    ]
     command = [sys.executable, "-m", "mypy", "--no-error-summary", "--allow-redefinition", "--follow-imports=silent"]
     command += [f"--disable-error-code={code}" for code in left_out]
     checked = subprocess.run([*command, guide], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from backup_py import FolderSource, Repository
 
 

@@ -16,7 +16,7 @@ from backup_py.progress import rich_bar, tqdm_bar
 from conftest import flip, packs
 
 
-def state(**more: Any) -> Progress:  # noqa: ANN401 - fields of Progress
+def state(**more: Any) -> Progress:
     fields: dict[str, Any] = {
         "items_done": 0,
         "items_total": None,
@@ -94,7 +94,7 @@ class Checked(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def shown(value: Any) -> str:  # noqa: ANN401 - whatever notebooks show
+def shown(value: Any) -> str:
     text = value._repr_html_()
     assert isinstance(text, str)
     checked = Checked()

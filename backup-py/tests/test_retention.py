@@ -44,7 +44,9 @@ def test_room_is_given_back(repository: Repository, tmp_path: Path) -> None:
     phases = []
     report = repository.prune(grace=timedelta(0), unused_percent=0, on_progress=lambda p: phases.append(p.phase))
     assert (report.dead_packs, report.copied_packs) == (rehearsal.dead_packs, rehearsal.copied_packs)
-    assert report.dead_packs + report.copied_packs >= 2 and report.deleted_objects > 2 and not report.findings
+    assert report.dead_packs + report.copied_packs >= 2
+    assert report.deleted_objects > 2
+    assert not report.findings
     assert size(tmp_path / "repository") < before - 1_900_000
     assert phases[-1] == "done"
     assert repository.verify("every_byte").is_sound
@@ -62,7 +64,8 @@ def test_what_is_held_is_not_removed(repository: Repository) -> None:
     with pytest.raises(backup_py.PermissionDeniedError) as raised:
         repository.remove([first, second])
     assert raised.value.item == first
-    assert repository.snapshot(first).held and len(repository.snapshots()) == 3
+    assert repository.snapshot(first).held
+    assert len(repository.snapshots()) == 3
     repository.release([first])
     repository.remove([first, second])
     assert len(repository.snapshots()) == 1

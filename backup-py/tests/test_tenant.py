@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
 from simulated_tenant import MISSING, PROGRAM, SimulatedTenant
 
 import backup_py
 from backup_py import DriveSink, DriveSource, FolderSink, Repository, Tenant
+from conftest import Run
 
 ADA, BEN = "ada@contoso.example", "ben@contoso.example"
 FULL = ("--http", "--drive", ADA, "--documents", "60", "--drive", BEN)

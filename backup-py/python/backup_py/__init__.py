@@ -75,6 +75,8 @@ from .exceptions import (
     UnsupportedError,
     WrongKeyError,
 )
+from .files import SnapshotFile
+from .fsspec_store import FsspecSource, FsspecStore
 from .policy import (
     Coverage,
     Due,
@@ -85,20 +87,6 @@ from .policy import (
     Protected,
     Unprotected,
 )
-from .reports import (
-    Damage,
-    DrillFinding,
-    DrillReport,
-    ExtendReport,
-    KeySlot,
-    MirrorReport,
-    ParityReport,
-    Probe,
-    SalvageReport,
-    ScrubReport,
-)
-from .files import SnapshotFile
-from .fsspec_store import FsspecSource, FsspecStore
 from .protocols import (
     Action,
     Change,
@@ -115,6 +103,18 @@ from .protocols import (
     StreamReader,
     Unreadable,
     Upsert,
+)
+from .reports import (
+    Damage,
+    DrillFinding,
+    DrillReport,
+    ExtendReport,
+    KeySlot,
+    MirrorReport,
+    ParityReport,
+    Probe,
+    SalvageReport,
+    ScrubReport,
 )
 from .results import (
     BackupReport,

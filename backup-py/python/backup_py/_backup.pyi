@@ -26,6 +26,7 @@ from .directory import (
     User,
 )
 from .policy import Coverage, LastBackup, Plan, Protectable
+from .protocols import Sink, Source, Store
 from .reports import (
     DrillReport,
     ExtendReport,
@@ -36,7 +37,6 @@ from .reports import (
     SalvageReport,
     ScrubReport,
 )
-from .protocols import Sink, Source, Store
 from .results import (
     BackupReport,
     Conflict,
