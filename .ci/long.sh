@@ -42,6 +42,11 @@ part_seeds() {
   BACKUP_SEEDS=200000 engine whatever_the_order_of_writers_and_prunes
 }
 
+# A failure of one run, and another one while the next run recovers from it: every seventh of 430,000 pairs.
+part_compound() {
+  BACKUP_COMPOUND_STRIDE=${BACKUP_COMPOUND_STRIDE:-7} engine a_second_fault
+}
+
 # Ten years of five clients.
 part_months() {
   BACKUP_DAYS=3650 engine kopia_4769
@@ -129,5 +134,5 @@ part_tsan() {
 
 # Read by run_parts.
 # shellcheck disable=SC2034
-all=(orders seeds months tables fuzz kills leaks pythons overhead garage dask cinstall tsan)
+all=(orders seeds compound months tables fuzz kills leaks pythons overhead garage dask cinstall tsan)
 run_parts "$@"

@@ -82,7 +82,8 @@ def main():
     rust = build(not given.smoke)
     results = {}
     with tempfile.TemporaryDirectory() as place:
-        content = random.Random(2).randbytes((400 << 20) // scale)
+        noise = random.Random(2)
+        content = b"".join(noise.randbytes((1 << 20) // scale) for _ in range(400))
         file = Path(place) / "content"
         file.write_bytes(content)
         tree = folder(Path(place) / "tree", 20_000 // scale, 8_000)
