@@ -329,7 +329,7 @@ impl Inner {
     }
 
     /// What lies in the frame's pack from its beginning up to `end`.
-    async fn read_frames(&self, frame: &Frame, end: u64) -> Result<Bytes> {
+    pub(super) async fn read_frames(&self, frame: &Frame, end: u64) -> Result<Bytes> {
         self.read_pack(frame.pack.name(), frame.span.offset..end).await
     }
 

@@ -82,7 +82,7 @@ impl Inner {
     async fn read_sealed(&self, frames: Vec<(FrameKey, Frame)>) {
         let (Some((_, first)), Some((_, last))) = (frames.first(), frames.last()) else { return };
         let start = first.span.offset;
-        let Ok(read) = self.read_pack(first.pack.name(), start..last.span.end()).await else { return };
+        let Ok(read) = self.read_frames(first, last.span.end()).await else { return };
         for (key, frame) in &frames {
             if let Some(sealed) = frame.sealed(&read, start) {
                 // Copied, so that one of them does not keep all of them in memory.

@@ -163,8 +163,8 @@ impl ItemEdits<'_> {
         {
             self.old = scan.next_unmarked(&self.named).await?;
         }
-        let is_unnamed = |(key, _): &(Vec<u8>, Staged)| self.old.as_ref().is_none_or(|old| *key < old.key);
-        let Some((key, Staged { step, weak })) = self.step.take_if(|step| is_unnamed(step)) else {
+        let comes_first = |(key, _): &(Vec<u8>, Staged)| self.old.as_ref().is_none_or(|old| *key < old.key);
+        let Some((key, Staged { step, weak })) = self.step.take_if(|step| comes_first(step)) else {
             let Some(old) = self.old.take() else { return Ok(None) };
             let step =
                 self.step.take_if(|(key, _)| *key == old.key).map_or(Step::Remove, |(_, staged)| staged.step);
