@@ -356,13 +356,17 @@ impl Item {
         if self.hard_link.is_some() && !self.streams.is_empty() {
             return wrong("hard link has streams of its own");
         }
-        let mut names: Vec<&str> = self.streams.iter().map(|stream| stream.name.as_str()).collect();
-        names.sort_unstable();
-        if names.iter().any(|name| name.is_empty() || name.len() > limits::STREAM_NAME_BYTES_MAX) {
+        let bad_name = |name: &str| name.is_empty() || name.len() > limits::STREAM_NAME_BYTES_MAX;
+        if self.streams.iter().any(|stream| bad_name(&stream.name)) {
             return wrong("stream name is empty or longer than 255 bytes");
         }
-        if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-            return wrong("streams share a name");
+        // Nearly every item has one, and needs no list of their names.
+        if self.streams.len() > 1 {
+            let mut names: Vec<&str> = self.streams.iter().map(|stream| stream.name.as_str()).collect();
+            names.sort_unstable();
+            if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+                return wrong("streams share a name");
+            }
         }
         Ok(())
     }

@@ -558,7 +558,7 @@ mod tests {
         let (mut seen, mut cursor) = (Vec::new(), None);
         for change in block_on(source.changes(since).collect::<Vec<_>>()) {
             match change {
-                Ok(Change::Upsert(item)) => seen.push(format!("+{}", item.id)),
+                Ok(Change::Upsert(item) | Change::UpsertWith(item, _)) => seen.push(format!("+{}", item.id)),
                 Ok(Change::Remove(id)) => seen.push(format!("-{id}")),
                 Ok(Change::Reset) => seen.push("reset".to_owned()),
                 Ok(Change::Unreadable(problem)) => seen.push(format!("?{}", problem.place)),

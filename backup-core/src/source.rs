@@ -83,6 +83,11 @@ pub enum Change {
     Reset,
     /// The item is there, in this state.
     Upsert(Item),
+    /// The item is there, in this state, and here is all that some or all of its streams hold, by their names: these are not opened. For
+    /// short content that is at hand when its item is named, as a row of a table or a message in a page of a listing is: an item then
+    /// costs no call of its own. Whether it has changed is decided as for every item, and [`Source::open`] gives the same bytes to
+    /// whoever asks later, as a drill does.
+    UpsertWith(Item, Vec<(String, Bytes)>),
     /// The item is gone. Its descendants are gone too unless they are named otherwise.
     Remove(ItemId),
     /// The item (and what lies below it) could not be looked at: keep what the last snapshot had, and report it.
@@ -174,6 +179,11 @@ impl BlockingContent {
         I: Iterator<Item = Result<Bytes>> + Send + 'static,
     {
         Self { size, open: Box::new(|| Ok(Box::new(open()?))) }
+    }
+
+    /// Content that is in memory already.
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        Self::new(Some(bytes.len() as u64), move || Ok(std::iter::once(Ok(bytes))))
     }
 
     /// Opens it here and now, on this thread.

@@ -12,6 +12,8 @@ use crate::threads::{ThreadPool, cores};
 
 /// Threads at most, whatever the machine: more of them wait for the same disk.
 const THREADS_MAX: usize = 8;
+/// Room in a batch before it is known how many items it has.
+const ROOM_MAX: usize = 256;
 
 /// Threads that read and write folders, shared by all of them in this process. At least two: one that waits for a disk must not
 /// hold up the rest.
@@ -30,7 +32,8 @@ pub(super) struct Batch<I: Iterator> {
 
 /// Takes items until `full` says that their weights make a batch.
 pub(super) fn take<I: Iterator>(mut iterator: I, weight: fn(&I::Item) -> usize, full: usize) -> Batch<I> {
-    let (mut items, mut sum) = (VecDeque::new(), 0);
+    // Where each counts as one, there is room for all from the first.
+    let (mut items, mut sum) = (VecDeque::with_capacity(full.min(ROOM_MAX)), 0);
     while sum < full {
         match iterator.next() {
             Some(item) => {

@@ -231,7 +231,7 @@ impl Listing {
         while ids.len() < Self::BATCH {
             let Some(entry) = scan.next_below(&self.prefix).await? else { break };
             ids.push(name_key::item_id(&entry.key, &self.prefix)?);
-            after = Some(entry.key.clone());
+            after = Some(entry.key.to_vec());
         }
         drop(scan);
         let browser = &self.browser;

@@ -26,7 +26,7 @@ use crate::tree::{Node, NodeSource, TreeKind};
 const DATA_CACHE_BYTES: u64 = 16 << 20;
 /// Memory for opened frames of trees. Names are sorted by the id of their folder, the shorter id first, so a walk through folders goes to and fro
 /// in them: with 4 MiB, the trees of 84,000 items were read twelve times over.
-const TREE_CACHE_BYTES: u64 = 12 << 20;
+const TREE_CACHE_BYTES: u64 = 8 << 20;
 /// Memory for frames of trees as they are stored: a third as long, and mostly read before they are wanted. Both trees of 100,000 files fit.
 pub(super) const SEALED_CACHE_BYTES: u64 = 8 << 20;
 /// What is read of a tree in one go, in bytes, and how far from a frame another one is near to it.

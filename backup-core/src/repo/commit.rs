@@ -12,7 +12,7 @@ use super::log::State;
 use super::pipeline::Packs;
 use super::session::{Session, lock};
 use crate::crypto::{Class, ObjectName};
-use crate::dedup::{Index, Run};
+use crate::dedup::{Index, Run, covered_by};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::log::{Event, SegmentRef, SnapshotRef};
 use crate::format::segment::Segment;
@@ -36,6 +36,24 @@ impl Session {
     pub(super) async fn commit(&self, snapshot: Option<(Snapshot, bool)>) -> Result<Option<SnapshotRef>> {
         self.flush().await?;
         self.commit_stored(snapshot).await
+    }
+
+    /// Commits chunks only. From here on they are looked up in the repository's index, merged and mapped as it is: what a session remembers of
+    /// its chunks is bounded by the distance of checkpoints, however much it stores.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        let before = lock(&self.since).len();
+        self.commit(None).await?;
+        let index = self.inner.state().index.clone();
+        let covered = covered_by(index.runs());
+        let is_covered = |run: &Arc<Run>| run.covers().iter().all(|id| covered.binary_search(id).is_ok());
+        let mut since = lock(&self.since);
+        // Not so if the state has stayed behind.
+        if since.iter().skip(before).all(is_covered) {
+            self.rely_on(&index);
+        }
+        since.retain(|run| !is_covered(run));
+        since.extend(index.runs().iter().cloned());
+        Ok(())
     }
 
     /// Commits what has reached the store, whatever became of the rest; of a snapshot, also whether it is suspicious.
@@ -80,7 +98,7 @@ impl Session {
             };
             let runs: Vec<_> = written.iter().map(|written| Arc::clone(&written.run)).collect();
             if self.inner.append(&self.keys, &mut state, event, &runs).await? {
-                lock(&self.own).extend(runs);
+                lock(&self.since).extend(runs);
                 return Ok(snapshot.map(|(_, named, _)| named));
             }
         }
@@ -106,7 +124,7 @@ impl Session {
     ) -> Result<()> {
         // Where to read: also what is condemned, for as long as it is not deleted.
         let mut anywhere = self.began.index.clone();
-        lock(&self.own).iter().for_each(|run| anywhere.add(Arc::clone(run)));
+        lock(&self.since).iter().for_each(|run| anywhere.add(Arc::clone(run)));
         written.iter().for_each(|written| anywhere.add(Arc::clone(&written.run)));
         state.index.runs().iter().for_each(|run| anywhere.add(Arc::clone(run)));
 

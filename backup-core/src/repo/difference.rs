@@ -79,7 +79,7 @@ impl Differences {
     async fn item(browser: &Browser, entry: Option<Entry>) -> Result<Option<(Item, Record)>> {
         let Some(entry) = entry else { return Ok(None) };
         let record = Record::decode(&entry.value)?;
-        let item = browser.to_item(ItemId::from(entry.key.as_slice()), &record).await?;
+        let item = browser.to_item(ItemId::from(&*entry.key), &record).await?;
         Ok(Some((item, record)))
     }
 }

@@ -429,7 +429,7 @@ impl Drawn {
         let (inner, snapshot) = (&self.browser.inner, &self.browser.snapshot);
         let entry = rank::nth(&**inner, TreeKind::Items, snapshot.items, self.number).await?;
         let entry = entry.ok_or_else(|| Error::bug("an item was drawn that is not there"))?;
-        let id = ItemId::from(entry.key.as_slice());
+        let id = ItemId::from(&*entry.key);
         *found_id = Some(id.clone());
         let record = Record::decode(&entry.value)?;
         // What is above it is looked at for its path only: it need not be whole for the item to be read.
@@ -519,7 +519,7 @@ async fn compare(
         reporter.check()?;
         match change? {
             Change::Reset => there.clear(),
-            Change::Upsert(item) if wanted.contains(&item.id) => {
+            Change::Upsert(item) | Change::UpsertWith(item, _) if wanted.contains(&item.id) => {
                 there.insert(item.id.clone(), Ok(item));
             }
             Change::Remove(id) => drop(there.remove(&id)),
@@ -528,7 +528,7 @@ async fn compare(
                     there.insert(id, Err(problem.error));
                 }
             }
-            Change::Upsert(_) | Change::Cursor(_) => {}
+            Change::Upsert(_) | Change::UpsertWith(..) | Change::Cursor(_) => {}
         }
     }
     drop(changes);

@@ -26,7 +26,7 @@ pub(super) const INLINE_BYTES: usize = 32 << 10;
 pub(super) struct Naming {
     pub(super) gear: Arc<Gear>,
     pub(super) key: Secret,
-    /// What was stored when the session began.
+    /// What was stored when the session began, or at its last checkpoint.
     pub(super) index: Index,
 }
 

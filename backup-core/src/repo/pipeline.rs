@@ -30,7 +30,7 @@ const PACK_ROOM_BYTES: usize = PACK_BYTES_MAX + (1 << 20);
 /// says little about the order of files.
 const OPEN_PACKS: usize = 2;
 /// Packs on their way to the store at once while computing is what takes the time.
-const UPLOADS_MIN: usize = 2;
+const UPLOADS_MIN: usize = 1;
 /// The same while the store is what takes the time: they hold about 64 MiB, whatever the store's latency.
 const UPLOADS_MAX: usize = (64 << 20) / PACK_BYTES_MAX;
 

@@ -17,7 +17,7 @@ use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
 use super::log::State;
 use super::pipeline::{self, Command, Frame, Packs, Stored};
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
-use crate::dedup::Run;
+use crate::dedup::{Index, Run};
 use crate::error::{Error, Result};
 use crate::format::log::ObjectRef;
 use crate::format::record::{ChunkRef, ContentRef, encode_chunk_list};
@@ -75,14 +75,15 @@ pub(super) struct Session {
     pub(super) inner: Arc<Inner>,
     pub(super) keys: SessionKeys,
     id: SessionId,
-    /// What there was when it began, and what it has committed since.
+    /// What there was when it began.
     pub(super) began: Arc<State>,
-    pub(super) own: Mutex<Vec<Arc<Run>>>,
-    naming: Arc<Naming>,
+    /// The index of what it has committed since, and of what else it may rely on.
+    pub(super) since: Mutex<Vec<Arc<Run>>>,
+    naming: Mutex<Arc<Naming>>,
     boundary: Boundary,
     counters: Counters,
     small: Batcher,
-    /// Chunks that this session has sent down the pipeline.
+    /// Chunks that this session has sent down the pipeline, but for those that `naming` knows by now.
     seen: Mutex<HashSet<ChunkId>>,
     /// Frames that are being filled. Locked until a full one is on its way, so that streams which find the pipeline full wait with what
     /// they have instead of filling frame after frame.
@@ -101,12 +102,12 @@ impl Session {
         Ok(Self {
             keys,
             id: SessionId::from_bytes(inner.env.random()?),
-            own: Mutex::default(),
-            naming: Arc::new(Naming {
+            since: Mutex::default(),
+            naming: Mutex::new(Arc::new(Naming {
                 gear: Arc::clone(inner.gear()?),
                 key: inner.ring.id_key(Class::Data)?.clone(),
                 index: state.index.clone(),
-            }),
+            })),
             boundary: Boundary::new(inner.ring.boundary()?.clone(), state.config.node_target),
             counters: Counters::default(),
             small: Batcher::new(inner.env.clone()),
@@ -152,10 +153,22 @@ impl Session {
         self.counters.bytes_stored()
     }
 
+    fn naming(&self) -> Arc<Naming> {
+        Arc::<Naming>::clone(&lock(&self.naming))
+    }
+
+    /// Looks chunks up in this index from now on, and forgets which it knows. All that has been put is committed.
+    pub(super) fn rely_on(&self, index: &Index) {
+        let naming = self.naming();
+        let (gear, key) = (Arc::clone(&naming.gear), naming.key.clone());
+        *lock(&self.naming) = Arc::new(Naming { gear, key, index: index.clone() });
+        lock(&self.seen).clear();
+    }
+
     /// Stores a chunk of the trees, unless it is stored already. Waits while the pipeline is full.
     async fn put_tree_chunk(&self, bytes: Bytes) -> Result<ChunkId> {
         let id = chunk_id(self.inner.ring.id_key(Class::Tree)?, &bytes);
-        if !self.naming.index.contains(&id) {
+        if !self.naming().index.contains(&id) {
             self.put_new(Class::Tree, id, bytes).await?;
         }
         Ok(id)
@@ -207,7 +220,7 @@ impl Session {
             Here(Cutting),
             Away(BoxFuture<'static, Result<Step>>),
         }
-        let mut place = Place::Here(Cutting::new(Arc::clone(&self.naming)));
+        let mut place = Place::Here(Cutting::new(self.naming()));
         let (mut refs, mut len, mut doubt) = (Vec::new(), 0u64, None);
         let (mut arrived, mut waiting, mut ended) = (Vec::new(), 0, false);
         while !ended {
@@ -256,7 +269,7 @@ impl Session {
         content: BlockingContent,
         mut seen: impl FnMut(u64) -> Result<()> + Send,
     ) -> Result<(ContentRef, Option<Error>), Failure> {
-        let naming = Arc::clone(&self.naming);
+        let naming = self.naming();
         let announced = content.size.unwrap_or(STEP_BYTES as u64);
         let first = self.small.run(announced, move || Cutting::open(naming, content));
         let mut step = first.await?.map_err(Failure::Source)?;

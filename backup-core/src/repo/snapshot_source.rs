@@ -297,7 +297,7 @@ impl<'a> Walk<'a> {
             Stage::All(scan, gaps) => match scan.next().await {
                 Ok(Some(entry)) => {
                     gaps.note(&entry.key);
-                    self.upsert(entry).await?;
+                    self.upsert(ItemId::from(&*entry.key), &entry.value).await?;
                 }
                 Ok(None) if gaps.gaps.is_empty() => self.stage = Stage::Cursor,
                 Ok(None) => {
@@ -364,9 +364,8 @@ impl<'a> Walk<'a> {
         self.queue.push_back(Change::Unreadable(Problem::new(None, place, error)));
     }
 
-    async fn upsert(&mut self, entry: Entry) -> Result<()> {
-        let id = ItemId::from(entry.key.as_slice());
-        let record = match Record::decode(&entry.value) {
+    async fn upsert(&mut self, id: ItemId, value: &[u8]) -> Result<()> {
+        let record = match Record::decode(value) {
             Ok(record) => record,
             Err(error) => {
                 let problem = Problem::new(Some(id.clone()), id.to_string(), error);
@@ -394,9 +393,11 @@ impl<'a> Walk<'a> {
 
     async fn differs(&mut self, difference: Difference) -> Result<()> {
         match difference {
-            Difference { after: Some(entry), .. } => self.upsert(entry).await,
+            Difference { after: Some(entry), .. } => {
+                self.upsert(ItemId::from(&*entry.key), &entry.value).await
+            }
             Difference { before: Some(entry), after: None } => {
-                let id = ItemId::from(entry.key.as_slice());
+                let id = ItemId::from(&*entry.key);
                 self.queue.push_back(Change::Remove(id.clone()));
                 self.left_below(id).await
             }
@@ -426,7 +427,7 @@ impl<'a> Walk<'a> {
         let browser = &self.source.browser;
         let found = tree::find(&*browser.inner, TreeKind::Items, browser.snapshot.items, id.as_bytes()).await;
         match found {
-            Ok(Some(value)) => self.upsert(Entry { key: id.as_bytes().to_vec(), value }).await,
+            Ok(Some(value)) => self.upsert(id, &value).await,
             Ok(None) => {
                 self.queue.push_back(Change::Remove(id));
                 Ok(())

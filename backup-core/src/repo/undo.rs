@@ -24,7 +24,7 @@ impl Undo {
         while let Some(Difference { before: old, after: new }) = diff.next(&*before.inner).await? {
             // What was added since is no loss.
             let Some(old) = old else { continue };
-            let (id, old) = (ItemId::from(old.key.as_slice()), Record::decode(&old.value)?);
+            let (id, old) = (ItemId::from(&*old.key), Record::decode(&old.value)?);
             let new = new.map(|new| Record::decode(&new.value)).transpose()?;
             let elsewhere = new.is_none_or(|new| new.parent != old.parent || new.name != old.name);
             if elsewhere && old.kind.is_container() {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 
@@ -227,7 +228,7 @@ impl Check<'_, '_, '_> {
     /// Walks what has not been walked yet; keys must rise and counts add up throughout.
     async fn tree(&mut self, tree: TreeKind, root: Root) -> Result<()> {
         let Some(top) = root.0 else { return Ok(()) };
-        let mut open = vec![(top.level, top.id, Some(top.count), None::<Vec<u8>>)];
+        let mut open = vec![(top.level, top.id, Some(top.count), None::<Bytes>)];
         while let Some((level, id, count, last_key)) = open.pop() {
             if !self.visited.insert((tree, id)) {
                 continue;
@@ -263,7 +264,7 @@ impl Check<'_, '_, '_> {
             if let (Entries::Leaf(entries), TreeKind::Items) = (&node.entries, tree) {
                 for entry in entries {
                     if let Err(error) = self.item(&entry.value).await {
-                        self.finding(format!("item {}", ItemId::from(entry.key.as_slice())), error)?;
+                        self.finding(format!("item {}", ItemId::from(&*entry.key)), error)?;
                     }
                 }
                 self.reporter.check()?;
@@ -302,7 +303,7 @@ async fn names_match_items(inner: &Inner, snapshot: &Snapshot) -> Result<()> {
     let mut scan = Scan::from(inner, TreeKind::Items, snapshot.items, &[]).await?;
     while let Some(entry) = scan.next().await? {
         let record = Record::decode(&entry.value)?;
-        let id = ItemId::from(entry.key.as_slice());
+        let id = ItemId::from(&*entry.key);
         let key = name_key::of(record.parent.as_ref(), &record.name, &id);
         if tree::find(inner, TreeKind::Names, snapshot.names, &key).await?.is_none() {
             return Err(Error::corrupt("an item has no name in the names tree").with_item(id.to_string()));

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::browse::kind_of;
 use super::restore::{Filter, RestoreReport};
 use super::under_way::{Closed, Ended, File, Planned, Put, Stored, UnderWay};
@@ -25,7 +27,7 @@ const GLANCE_ITEMS: u64 = 32;
 /// An item as the names tree has it.
 struct Named {
     id: ItemId,
-    key: Vec<u8>,
+    key: Bytes,
     kind: Option<ItemKind>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{Failure, check, fail_with, succeed};
@@ -23,6 +24,7 @@ const OPENS: &str = "every announced stream opens and reads to its end";
 const SIZES: &str = "a stream is as long as announced";
 const SAME_BYTES: &str = "an item whose tag is the same reads the same bytes again";
 const BLOCKING: &str = "a stream that can be read by calls that block reads the same bytes that way";
+const GIVEN: &str = "bytes that come with an item are those that its stream opens with";
 const NO_STREAM: &str = "a stream that the item does not have is NotFound";
 const CONCURRENCY: &str = "at least one item may be read at once";
 
@@ -33,6 +35,8 @@ const REREAD_MAX: usize = 100;
 #[derive(Default)]
 struct State {
     items: BTreeMap<ItemId, Item>,
+    /// Bytes that came with items.
+    given: BTreeMap<(ItemId, String), Bytes>,
     unreadable: Vec<Option<ItemId>>,
     cursor: Option<Cursor>,
     reset: bool,
@@ -96,13 +100,8 @@ async fn enumerate(
                 state.reset = true;
                 state.items.clear();
             }
-            Change::Upsert(item) => {
-                succeed(VALID, item.validate())?;
-                let before = state.items.insert(item.id.clone(), item.clone());
-                if before.as_ref() != Some(&item) {
-                    state.altered.push(item.id);
-                }
-            }
+            Change::Upsert(item) => upsert(&mut state, item, Vec::new())?,
+            Change::UpsertWith(item, given) => upsert(&mut state, item, given)?,
             Change::Remove(id) => {
                 if state.items.remove(&id).is_some() {
                     state.altered.push(id);
@@ -118,6 +117,19 @@ async fn enumerate(
         first = false;
     }
     Ok(state)
+}
+
+fn upsert(state: &mut State, item: Item, given: Vec<(String, Bytes)>) -> Result<(), Failure> {
+    succeed(VALID, item.validate())?;
+    for (stream, bytes) in given {
+        check(GIVEN, item.stream(&stream).is_some(), || format!("{} has no stream {stream:?}", item.id))?;
+        state.given.insert((item.id.clone(), stream), bytes);
+    }
+    let before = state.items.insert(item.id.clone(), item.clone());
+    if before.as_ref() != Some(&item) {
+        state.altered.push(item.id);
+    }
+    Ok(())
 }
 
 fn shape(state: &State) -> Result<(), Failure> {
@@ -175,6 +187,9 @@ async fn streams(source: &dyn Source, state: &State) -> Result<(), Failure> {
             if let Some(content) = source.open_blocking(item, &stream.name) {
                 let pieces = succeed(OPENS, content.open().and_then(Iterator::collect::<Result<Vec<_>, _>>))?;
                 check(BLOCKING, pieces.concat() == bytes, || format!("other bytes of {}", item.id))?;
+            }
+            if let Some(given) = state.given.get(&(item.id.clone(), stream.name.clone())) {
+                check(GIVEN, *given == bytes, || format!("other bytes of {}", item.id))?;
             }
             if number < REREAD_MAX && !item.tag.is_empty() {
                 let (_, again) = succeed(OPENS, read().await)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::node::{self, Child, Entries, Entry};
+use super::node::{self, Child, Entries};
 use super::{Boundary, NodeSink, NodeSource, TreeKind, below, top_of};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Root, Top};
@@ -45,11 +45,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds an entry.
-    pub(crate) async fn push(&mut self, entry: &Entry) -> Result<()> {
-        let ends = self.boundary.ends_node(self.tree, 0, &entry.key, entry.weight());
+    pub(crate) async fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let ends = self.boundary.ends_node(self.tree, 0, key, node::entry_len(key, value));
         let open = self.open(0)?;
-        node::push_entry(&mut open.bytes, entry);
-        open.note(&entry.key, 1);
+        node::push_entry(&mut open.bytes, key, value);
+        open.note(key, 1);
         if ends { self.close(0).await } else { Ok(()) }
     }
 
@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
         if let Some(only) = only {
             self.singles.insert(id, only);
         }
-        Ok(Child { last_key: child_key, id, count })
+        Ok(Child { last_key: child_key.into(), id, count })
     }
 
     /// Ends the tree: closes what is open, level by level, until a level has one node only.

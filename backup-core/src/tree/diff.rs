@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Child, Entries, Entry, Node, NodeSource, TreeKind, below};
 use crate::error::Result;
 use crate::format::snapshot::Root;
@@ -99,7 +101,7 @@ impl Diff {
 impl Side {
     fn new(root: Root) -> Self {
         let root =
-            root.0.map(|top| (top.level, Child { last_key: Vec::new(), id: top.id, count: top.count }));
+            root.0.map(|top| (top.level, Child { last_key: Bytes::new(), id: top.id, count: top.count }));
         Self { stack: Vec::new(), root }
     }
 

@@ -118,14 +118,14 @@ impl Editor<'_> {
         if self.next.as_ref().is_some_and(|(key, _)| *key == entry.key) {
             self.put_next().await
         } else {
-            self.builder.push(entry).await
+            self.builder.push(&entry.key, &entry.value).await
         }
     }
 
     async fn put_next(&mut self) -> Result<()> {
         let following = self.edits.next().await?;
         match std::mem::replace(&mut self.next, following) {
-            Some((key, Edit::Put(value))) => self.builder.push(&Entry { key, value }).await,
+            Some((key, Edit::Put(value))) => self.builder.push(&key, &value).await,
             _ => Ok(()),
         }
     }

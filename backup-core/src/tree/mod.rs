@@ -17,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Root, Top};
@@ -87,14 +88,15 @@ pub(crate) async fn find(
     tree: TreeKind,
     root: Root,
     key: &[u8],
-) -> Result<Option<Vec<u8>>> {
-    Ok(Finder::new(source, tree, root).find(key).await?.map(|found| found.value.to_vec()))
+) -> Result<Option<Bytes>> {
+    Ok(Finder::new(source, tree, root).find(key).await?.map(|found| found.value.clone()))
 }
 
 /// An entry that was looked for: its value, and how many entries lie before it, as inner nodes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found<'a> {
-    pub(crate) value: &'a [u8],
+    /// Part of its node's memory, which clones of it keep.
+    pub(crate) value: &'a Bytes,
     pub(crate) rank: u64,
 }
 
@@ -145,7 +147,7 @@ impl Leaf {
             let child = match &node.entries {
                 Entries::Leaf(_) => return Ok(Some(Self { node, before, next: 0 })),
                 Entries::Inner(children) => {
-                    let at = children.partition_point(|child| child.last_key.as_slice() < key);
+                    let at = children.partition_point(|child| &child.last_key[..] < key);
                     let passed = children.iter().take(at).map(|child| child.count);
                     before = passed.fold(before, u64::saturating_add);
                     children.get(at).map(|child| child.id)
@@ -161,7 +163,7 @@ impl Leaf {
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
         let Entries::Leaf(entries) = &self.node.entries else { return false };
         match (entries.first(), entries.last()) {
-            (Some(first), Some(last)) => first.key.as_slice() <= key && key <= last.key.as_slice(),
+            (Some(first), Some(last)) => first.key <= key && key <= last.key,
             _ => false,
         }
     }
@@ -171,10 +173,10 @@ impl Leaf {
         let Entries::Leaf(entries) = &self.node.entries else { return None };
         let at = match entries.get(self.next) {
             Some(entry) if entry.key == key => self.next,
-            _ => entries.binary_search_by(|entry| entry.key.as_slice().cmp(key)).ok()?,
+            _ => entries.binary_search_by(|entry| entry.key[..].cmp(key)).ok()?,
         };
         self.next = at + 1;
-        let value = entries.get(at)?.value.as_slice();
+        let value = &entries.get(at)?.value;
         Some(Found { value, rank: self.before.saturating_add(at as u64) })
     }
 }

@@ -1,5 +1,7 @@
 //! Nodes and their bytes (`docs/format.md` 7.1).
 
+use bytes::Bytes;
+
 use super::TreeKind;
 use crate::error::Result;
 use crate::format::wire::{Reader, Write};
@@ -11,29 +13,23 @@ const KEY_BYTES_MAX: usize =
     2 + limits::ITEM_ID_BYTES_MAX + 2 * limits::NAME_BYTES_MAX + 2 + limits::ITEM_ID_BYTES_MAX;
 pub(super) const HEAD_LEN: usize = 6;
 
-/// A key and its value.
+/// A key and its value; parts of their node's memory, which they keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
-}
-
-impl Entry {
-    pub(super) const fn weight(&self) -> usize {
-        6 + self.key.len() + self.value.len()
-    }
+    pub(crate) key: Bytes,
+    pub(crate) value: Bytes,
 }
 
 /// A node below another: its last key, its id, and how many leaf entries it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Child {
-    pub(crate) last_key: Vec<u8>,
+    pub(crate) last_key: Bytes,
     pub(crate) id: ChunkId,
     pub(crate) count: u64,
 }
 
 impl Child {
-    pub(super) const fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         2 + self.last_key.len() + 40
     }
 }
@@ -50,19 +46,24 @@ pub(crate) enum Entries {
 pub(crate) struct Node {
     pub(crate) level: u8,
     pub(crate) entries: Entries,
+    /// Length of its encoding.
+    len: usize,
 }
 
 impl Node {
     /// Bytes that the decoded node takes in memory, roughly; for cache budgets.
     pub(crate) fn weight(&self) -> usize {
-        match &self.entries {
-            Entries::Leaf(entries) => entries.iter().map(|entry| entry.weight() + 48).sum::<usize>() + 64,
-            Entries::Inner(children) => children.iter().map(|child| child.weight() + 24).sum::<usize>() + 64,
-        }
+        let entries = match &self.entries {
+            Entries::Leaf(entries) => size_of_val(entries.as_slice()),
+            Entries::Inner(children) => size_of_val(children.as_slice()),
+        };
+        self.len + entries + 64
     }
 
-    pub(crate) fn decode(tree: TreeKind, level: u8, bytes: &[u8]) -> Result<Self> {
-        let mut r = Reader::new(bytes, "tree node");
+    /// Decodes a node. It has a copy of the bytes, once: they are part of a frame, mostly, all of which they would keep.
+    pub(crate) fn decode(tree: TreeKind, level: u8, encoded: &[u8]) -> Result<Self> {
+        let own = Bytes::copy_from_slice(encoded);
+        let mut r = Reader::new(&own, "tree node");
         if r.u8()? != tree.number() || r.u8()? != level {
             return Err(r.damage("belongs to another tree or level"));
         }
@@ -70,8 +71,8 @@ impl Node {
             let count = r.count32(6)?;
             let mut entries: Vec<Entry> = Vec::with_capacity(count);
             for _ in 0..count {
-                let key = r.bytes16(KEY_BYTES_MAX)?.to_vec();
-                let value = r.bytes32(limits::RECORD_BYTES_MAX)?.to_vec();
+                let key = own.slice_ref(r.bytes16(KEY_BYTES_MAX)?);
+                let value = own.slice_ref(r.bytes32(limits::RECORD_BYTES_MAX)?);
                 if entries.last().is_some_and(|last| last.key >= key) {
                     return Err(r.damage("is not sorted"));
                 }
@@ -82,7 +83,7 @@ impl Node {
             let count = r.count32(42)?;
             let mut children: Vec<Child> = Vec::with_capacity(count);
             for _ in 0..count {
-                let last_key = r.bytes16(KEY_BYTES_MAX)?.to_vec();
+                let last_key = own.slice_ref(r.bytes16(KEY_BYTES_MAX)?);
                 let child = Child { last_key, id: ChunkId::from_bytes(r.array()?), count: r.u64()? };
                 if children.last().is_some_and(|last| last.last_key >= child.last_key) {
                     return Err(r.damage("is not sorted"));
@@ -99,7 +100,7 @@ impl Node {
             return Err(r.damage("is empty"));
         }
         r.finish()?;
-        Ok(Self { level, entries })
+        Ok(Self { level, entries, len: own.len() })
     }
 }
 
@@ -111,9 +112,14 @@ pub(super) fn begin(tree: TreeKind, level: u8) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn push_entry(bytes: &mut Vec<u8>, entry: &Entry) {
-    bytes.bytes16(&entry.key);
-    bytes.bytes32(&entry.value);
+/// Length of an entry's encoding.
+pub(super) const fn entry_len(key: &[u8], value: &[u8]) -> usize {
+    6 + key.len() + value.len()
+}
+
+pub(super) fn push_entry(bytes: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    bytes.bytes16(key);
+    bytes.bytes32(value);
 }
 
 pub(super) fn push_child(bytes: &mut Vec<u8>, child: &Child) {

@@ -45,12 +45,12 @@ impl<'a> Scan<'a> {
             };
             match &node.entries {
                 Entries::Leaf(entries) => {
-                    let at = entries.partition_point(|entry| entry.key.as_slice() < start);
+                    let at = entries.partition_point(|entry| &entry.key[..] < start);
                     scan.stack.push(Place { node, at, rank: rank.saturating_add(at as u64) });
                     return Ok(scan);
                 }
                 Entries::Inner(children) => {
-                    let at = children.partition_point(|child| child.last_key.as_slice() < start);
+                    let at = children.partition_point(|child| &child.last_key[..] < start);
                     let passed = children.iter().take(at).map(|child| child.count);
                     rank = passed.fold(rank, u64::saturating_add);
                     let child = children.get(at).map(|child| (child.id, child.count));

@@ -67,7 +67,7 @@ impl Nodes {
             let mut scan = Scan::from(self, TreeKind::Items, root, &[]).await.unwrap();
             let mut all = BTreeMap::new();
             while let Some(entry) = scan.next().await.unwrap() {
-                assert!(all.insert(entry.key, entry.value).is_none());
+                assert!(all.insert(entry.key.to_vec(), entry.value.to_vec()).is_none());
             }
             all
         })
@@ -144,7 +144,7 @@ proptest! {
             let mut diff = Diff::new(TreeKind::Items, a, b);
             while let Some(d) = diff.next(&nodes).await.unwrap() {
                 let key = d.before.as_ref().or(d.after.as_ref()).unwrap().key.clone();
-                found.insert(key, (d.before.map(|e| e.value), d.after.map(|e| e.value)));
+                found.insert(key.to_vec(), (d.before.map(|e| e.value.to_vec()), d.after.map(|e| e.value.to_vec())));
             }
         });
         prop_assert_eq!(found, expected);
@@ -158,17 +158,17 @@ fn finding_and_scanning_start_anywhere() {
     let root = nodes.build(&boundary, &map);
     for n in 0..2000 {
         let found = block_on(find(&nodes, TreeKind::Items, root, &key(n))).unwrap();
-        assert_eq!(found, map.get(&key(n)).cloned());
+        assert_eq!(found.as_deref(), map.get(&key(n)).map(Vec::as_slice));
         let first = block_on(async {
             Scan::from(&nodes, TreeKind::Items, root, &key(n)).await.unwrap().next().await.unwrap()
         });
-        assert_eq!(first.map(|e| e.key), map.range(key(n)..).next().map(|(k, _)| k.clone()));
+        assert_eq!(first.as_ref().map(|e| &*e.key), map.range(key(n)..).next().map(|(k, _)| k.as_slice()));
     }
     let levels = usize::from(root.0.unwrap().level) + 1;
     for (number, (key, _)) in (0..).zip(&map) {
         nodes.read.store(0, Ordering::Relaxed);
         let found = block_on(rank::nth(&nodes, TreeKind::Items, root, number)).unwrap();
-        assert_eq!(found.map(|entry| entry.key).as_ref(), Some(key));
+        assert_eq!(found.as_ref().map(|entry| &*entry.key), Some(key.as_slice()));
         assert!(nodes.read.load(Ordering::Relaxed) <= levels);
     }
     let end = map.len() as u64;

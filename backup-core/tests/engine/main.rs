@@ -11,6 +11,7 @@
 mod ahead;
 mod browse;
 mod cache;
+mod checkpoints;
 mod copies;
 mod crash;
 mod drill;

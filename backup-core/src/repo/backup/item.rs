@@ -1,6 +1,9 @@
 //! One item: what of it is known already, and reading the rest.
 
+use bytes::Bytes;
+
 use super::Run;
+use super::reading::Named;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{
     ContentRef, Outline, Record, check_attributes, encode_attributes, encode_record, is_record_of,
@@ -10,7 +13,7 @@ use crate::item::{Item, ItemId, Stream};
 use crate::limits;
 use crate::repo::session::Failure;
 use crate::repo::staging::Step;
-use crate::source::Problem;
+use crate::source::{BlockingContent, Problem};
 use crate::tree::{self, Found, Leaf, TreeKind};
 
 /// How often a stream is read that changes while it is read, or does not match what was announced.
@@ -52,12 +55,12 @@ impl Outcome {
 /// What the last snapshot has of an item: its record, encoded, and how many entries of its tree lie before it.
 struct Base {
     rank: u64,
-    value: Vec<u8>,
+    value: Bytes,
 }
 
 impl From<Found<'_>> for Base {
     fn from(found: Found<'_>) -> Self {
-        Self { rank: found.rank, value: found.value.to_vec() }
+        Self { rank: found.rank, value: found.value.clone() }
     }
 }
 
@@ -88,35 +91,34 @@ impl Nearby {
 
 impl Run<'_> {
     /// Reads an item as far as it is not known. Only what concerns the whole run is an error.
-    pub(super) async fn read_item(&self, item: Item) -> Result<Outcome> {
-        if let Err(error) = item
-            .validate()
-            .and_then(|()| check_attributes(&item.attributes))
-            .and_then(|()| check_attributes(&item.details))
-        {
-            return Ok(failed(&item, false, error));
+    ///
+    /// What few items need is boxed: each item takes memory for all of this future.
+    pub(super) async fn read_item(&self, named: Named) -> Result<Outcome> {
+        let item = &named.item;
+        if let Err(error) = check(item).and_then(|()| check_given(&named)) {
+            return Ok(failed(item, false, error));
         }
-        let base = self.base(&item).await?;
+        let base = self.base(item).await?;
         let rank = base.as_ref().map(|base| base.rank);
-        let value = base.as_ref().map(|base| base.value.as_slice());
+        let value = base.as_ref().map(|base| &*base.value);
         if let Some(value) = value
-            && is_record_of(value, &item)?
+            && is_record_of(value, item)?
         {
-            return Ok(Outcome::unchanged(&item, rank));
+            return Ok(Outcome::unchanged(item, rank));
         }
-        let failed = |error| Ok(Outcome { rank, ..failed(&item, base.is_some(), error) });
+        let failed = |error| Ok(Outcome { rank, ..failed(item, base.is_some(), error) });
         let base = match value {
-            Some(value) if may_have_streams(&Outline::of(value)?, &item) => Some(Record::decode(value)?),
+            Some(value) if may_have_streams(&Outline::of(value)?, item) => Some(Record::decode(value)?),
             _ => None,
         };
         let hint = match self.bases.hints() {
-            Some(hints) => self.record(hints, &item).await?,
+            Some(hints) => Box::pin(self.record(hints, item)).await?,
             None => None,
         };
-        let known = [&base, &hint].into_iter().flatten().find(|record| has_same_streams(record, &item));
+        let known = [&base, &hint].into_iter().flatten().find(|record| has_same_streams(record, item));
         let streams = match known {
             Some(record) => Streams { contents: record.streams.clone(), doubt: None, believed: false },
-            None => match self.read_streams(&item, &[&base, &hint]).await {
+            None => match self.read_streams(&named, &[&base, &hint]).await {
                 Ok(streams) => streams,
                 Err(Failure::Source(error)) => return failed(error),
                 Err(Failure::Engine(error)) => return Err(error),
@@ -129,25 +131,32 @@ impl Run<'_> {
                 if bytes.len() > limits::DETAILS_BYTES_MAX {
                     return failed(Error::limit("details of an item exceed 8 MiB"));
                 }
-                Some(self.session.put_details(bytes).await?)
+                Some(Box::pin(self.session.put_details(bytes)).await?)
             }
         };
         let doubtful = streams.doubt.is_some();
-        let step = match encode_record(&item, details.as_ref(), &streams.contents, doubtful) {
+        let step = match encode_record(item, details.as_ref(), &streams.contents, doubtful) {
             Ok(record) if value == Some(&record) => Step::Keep,
             Ok(record) => Step::Put(record),
             Err(error) => return failed(error),
         };
         let problem =
             streams.doubt.map(|error| Problem::new(Some(item.id.clone()), item.name.to_string(), error));
-        Ok(Outcome { step, problem, lost: false, believed: streams.believed, link_of: item.hard_link, rank })
+        Ok(Outcome {
+            step,
+            problem,
+            lost: false,
+            believed: streams.believed,
+            link_of: item.hard_link.clone(),
+            rank,
+        })
     }
 
     /// Whether the last snapshot has just this item, if that can be said at once; then where.
     pub(super) fn unchanged(&self, item: &Item) -> Result<Option<u64>> {
         let mut nearby = self.nearby();
         let Some(found) = nearby.find(item.id.as_bytes()).flatten() else { return Ok(None) };
-        Ok(is_record_of(found.value, item)?.then_some(found.rank))
+        Ok((is_record_of(found.value, item)? && check(item).is_ok()).then_some(found.rank))
     }
 
     /// What the last snapshot has of the item.
@@ -157,7 +166,7 @@ impl Run<'_> {
             return Ok(found.map(Base::from));
         }
         self.nearby().awaited += 1;
-        let leaf = Leaf::of(self.inner, TreeKind::Items, self.bases.items(), key).await;
+        let leaf = Box::pin(Leaf::of(self.inner, TreeKind::Items, self.bases.items(), key)).await;
         let mut nearby = self.nearby();
         nearby.awaited -= 1;
         Ok(match leaf? {
@@ -172,7 +181,8 @@ impl Run<'_> {
     }
 
     /// Reads the item's streams, but for immutable ones that one of the `known` records has.
-    async fn read_streams(&self, item: &Item, known: &[&Option<Record>]) -> Result<Streams, Failure> {
+    async fn read_streams(&self, named: &Named, known: &[&Option<Record>]) -> Result<Streams, Failure> {
+        let item = &named.item;
         let mut attempt = 1;
         loop {
             let contents = Vec::with_capacity(item.streams.len());
@@ -183,11 +193,12 @@ impl Run<'_> {
                     continue;
                 }
                 let seen = |len| self.tick(|totals| totals.bytes_done += len);
-                let (content, doubt) = match self.source.open_blocking(item, &stream.name) {
+                let given = named.given(&stream.name).cloned().map(BlockingContent::from_bytes);
+                let (content, doubt) = match given.or_else(|| self.source.open_blocking(item, &stream.name)) {
                     Some(content) => self.session.put_blocking(content, seen).await?,
                     None => {
                         let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
-                        self.session.put_content(content, seen).await?
+                        Box::pin(self.session.put_content(content, seen)).await?
                     }
                 };
                 streams.contents.push((stream.name.clone(), content));
@@ -199,6 +210,24 @@ impl Run<'_> {
                 return Ok(streams);
             }
             attempt += 1;
+        }
+    }
+}
+
+/// Whether the format can hold the item.
+fn check(item: &Item) -> Result<()> {
+    item.validate()?;
+    check_attributes(&item.attributes)?;
+    check_attributes(&item.details)
+}
+
+/// Whether all bytes that came with an item belong to one of its streams.
+fn check_given(named: &Named) -> Result<()> {
+    match named.given.iter().find(|(name, _)| named.item.stream(name).is_none()) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Error::new(ErrorKind::InvalidArgument, "an item came with bytes of a stream that it has not")
+                .with_item(name))
         }
     }
 }

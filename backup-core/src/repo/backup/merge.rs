@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{Findings, Run};
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::repo::staging::{Sorted, Staged, Staging, Step};
 use crate::tree::edit::{Edit, Edits, KeyEdit, apply};
 use crate::tree::marks::Marks;
 use crate::tree::scan::Scan;
-use crate::tree::{self, Finder, TreeKind};
+use crate::tree::{Entry, Finder, TreeKind};
 
 /// How steps relate to the tree that they are applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ struct ItemEdits<'a> {
     named: Marks,
     /// The old entries that were not named, in a full run.
     scan: Option<Scan<'a>>,
-    old: Option<tree::Entry>,
+    old: Option<Entry>,
     step: Option<(Vec<u8>, Staged)>,
     names: Staging,
     stats: SnapshotStats,
@@ -154,7 +155,7 @@ impl Edits for ItemEdits<'_> {
 
 impl ItemEdits<'_> {
     /// The next key with its old value and its step; in a full run an old key that was not named is removed.
-    async fn pair(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>, Step)>> {
+    async fn pair(&mut self) -> Result<Option<(Vec<u8>, Option<Bytes>, Step)>> {
         if self.step.is_none() {
             self.step = self.steps.next()?;
         }
@@ -168,13 +169,13 @@ impl ItemEdits<'_> {
             let Some(old) = self.old.take() else { return Ok(None) };
             let step =
                 self.step.take_if(|(key, _)| *key == old.key).map_or(Step::Remove, |(_, staged)| staged.step);
-            return Ok(Some((old.key, Some(old.value), step)));
+            return Ok(Some((old.key.to_vec(), Some(old.value), step)));
         };
         let old = self.base.find(&key).await?;
         // An item that was named is there, whatever became of what contained it.
         let stays = weak && old.is_some_and(|old| self.named.has(old.rank));
         let step = if stays { Step::Keep } else { step };
-        Ok(Some((key, old.map(|old| old.value.to_vec()), step)))
+        Ok(Some((key, old.map(|old| old.value.clone()), step)))
     }
 
     /// Stages what an item's change means for the names tree.

@@ -1,17 +1,18 @@
 //! A backup: changes from a source, content into the session, steps into staging, and one commit.
 //!
-//! [`item`] decides what of an item has to be read and reads it; [`merge`] turns what was found out into the two trees.
+//! [`item`] decides what of an item has to be read and reads it, [`reading`] how many at once; [`merge`] turns what was found out into the two trees.
 
 mod item;
 mod merge;
+mod reading;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::{self, BoxFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future;
+use futures_util::stream::StreamExt;
 
 use super::log::described;
 use super::session::Session;
@@ -19,7 +20,6 @@ use super::staging::{Staging, Step};
 use super::suspicion::{SUSPICIOUS_PERCENT, Suspicion};
 use super::{Inner, Repository};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::check_attributes;
 use crate::format::snapshot::{RecordedProblem, Root, Snapshot, SnapshotState, SnapshotStats};
 use crate::id::SnapshotId;
 use crate::item::{Attributes, Collection, Cursor, Item, ItemId};
@@ -32,13 +32,10 @@ use crate::tree::marks::Marks;
 
 use item::{Nearby, Outcome};
 use merge::Mode;
+use reading::{Named, Reading};
 
 /// Stored bytes after which a run commits its chunks, so that a crash costs at most this much to upload again.
 const CHECKPOINT_BYTES: u64 = 512 << 20;
-/// Announced bytes of the items that are read at once, at most, unless there is only one. An item counts for no more than a stream holds in
-/// memory while it is cut.
-const READING_BYTES_MAX: u64 = 8 << 20;
-const READING_BYTES_OF_ITEM: u64 = 4 << 20;
 /// So many items in a row that fail for a reason that may pass mean that the source is down.
 const FAILURES_IN_A_ROW_MAX: u32 = 32;
 
@@ -237,6 +234,23 @@ struct Run<'a> {
     nearby: Mutex<Nearby>,
 }
 
+/// A change that has arrived: an item, to be read, or something to be noted.
+#[expect(clippy::large_enum_variant, reason = "nearly every one is an item, and each is moved once")]
+enum Arrived {
+    Item(Named),
+    Other(Change),
+}
+
+impl From<Change> for Arrived {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Upsert(item) => Self::Item(Named { item, given: Vec::new() }),
+            Change::UpsertWith(item, given) => Self::Item(Named { item, given }),
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// What the changes said so far.
 #[derive(Default)]
 struct Findings {
@@ -288,26 +302,22 @@ impl<'a> Run<'a> {
         findings.full = since.is_none();
         self.phase(Phase::Transferring)?;
         let mut changes = self.source.changes(since).fuse();
-        let mut reading = FuturesUnordered::new();
-        // Items that are being read, with the memory that they may need.
-        let mut busy: HashMap<ItemId, u64> = HashMap::new();
-        let mut busy_bytes = 0;
-        // A change that has to wait: its item, or for a reset any item, is still being read.
-        let mut waiting: Option<Change> = None;
-        let (concurrency, mut ended, mut committed) = (self.source.concurrency().max(1), false, 0);
+        let mut reading = Reading::new(self.source.concurrency());
+        // What has to wait: its item, or for a reset any item, is still being read.
+        let mut waiting: Option<Arrived> = None;
+        let (mut ended, mut committed) = (false, 0);
         loop {
             let due = self.session.bytes_stored() - committed >= self.checkpoint_bytes;
             if due && reading.is_empty() {
                 // Only now: an item that is being read may hold what the commit waits for, and holds it until it is polled.
-                self.session.commit(None).await?;
+                self.session.checkpoint().await?;
                 committed = self.session.bytes_stored();
                 continue;
             }
-            if let Some(Change::Upsert(item)) = &waiting
-                && !busy.contains_key(&item.id)
-                && item.validate().and_then(|()| check_attributes(&item.attributes)).is_ok()
-                && let Some(rank) = self.unchanged(item)?
-                && let Some(Change::Upsert(item)) = waiting.take()
+            if let Some(Arrived::Item(named)) = &waiting
+                && !reading.has(&named.item.id)
+                && let Some(rank) = self.unchanged(&named.item)?
+                && let Some(Arrived::Item(Named { item, .. })) = waiting.take()
             {
                 self.note_container(findings, &item);
                 let outcome = Outcome::unchanged(&item, Some(rank));
@@ -315,27 +325,22 @@ impl<'a> Run<'a> {
                 continue;
             }
             let blocked = match &waiting {
-                Some(Change::Upsert(_)) if due => true,
-                Some(Change::Reset) => !reading.is_empty(),
-                Some(Change::Upsert(item)) => {
-                    busy.contains_key(&item.id)
-                        || reading.len() >= concurrency
+                Some(Arrived::Item(named)) => {
+                    due || reading.has(&named.item.id)
+                        || reading.is_full_for(named)
                         || self.nearby().is_worth_waiting()
-                        || busy_bytes > 0 && busy_bytes + memory_of(item) > READING_BYTES_MAX
                 }
-                Some(Change::Remove(id)) => busy.contains_key(id),
+                Some(Arrived::Other(Change::Reset)) => !reading.is_empty(),
+                Some(Arrived::Other(Change::Remove(id))) => reading.has(id),
                 _ => false,
             };
-            if !blocked && let Some(change) = waiting.take() {
-                match change {
-                    Change::Upsert(item) => {
-                        self.note_container(findings, &item);
-                        let memory = memory_of(&item);
-                        busy_bytes += memory;
-                        busy.insert(item.id.clone(), memory);
-                        reading.push(self.read(item));
+            if !blocked && let Some(arrived) = waiting.take() {
+                match arrived {
+                    Arrived::Item(named) => {
+                        self.note_container(findings, &named.item);
+                        reading.begin(named.item.id.clone(), named.cost(), self.read_item(named));
                     }
-                    other => self.note(findings, other)?,
+                    Arrived::Other(change) => self.note(findings, change)?,
                 }
                 continue;
             }
@@ -348,13 +353,12 @@ impl<'a> Run<'a> {
                 future::pending().right_future()
             };
             futures_util::select_biased! {
-                outcome = reading.select_next_some() => {
-                    let (id, outcome): (ItemId, Outcome) = outcome?;
-                    busy_bytes -= busy.remove(&id).unwrap_or_default();
+                read = reading.next().fuse() => {
+                    let (id, outcome) = read?;
                     self.take(findings, id, outcome)?;
                 }
                 change = next.fuse() => match change {
-                    Some(change) => waiting = Some(change?),
+                    Some(change) => waiting = Some(Arrived::from(change?)),
                     None => ended = true,
                 },
                 () = self.session.small().idle() => {}
@@ -366,12 +370,6 @@ impl<'a> Run<'a> {
         if item.kind.is_container() && !findings.full {
             findings.named.insert(item.id.clone(), item.parent.clone());
         }
-    }
-
-    /// Reads an item; its id comes back with the outcome.
-    fn read(&self, item: Item) -> BoxFuture<'_, Result<(ItemId, Outcome)>> {
-        let id = item.id.clone();
-        Box::pin(async move { Ok((id, self.read_item(item).await?)) })
     }
 
     /// Notes a change that needs no reading.
@@ -399,7 +397,9 @@ impl<'a> Run<'a> {
                 self.problem(findings, problem)?;
             }
             Change::Cursor(cursor) => findings.cursor = Some(cursor),
-            Change::Upsert(_) => return Err(Error::bug("an upsert is noted instead of read")),
+            Change::Upsert(_) | Change::UpsertWith(..) => {
+                return Err(Error::bug("an upsert is noted instead of read"));
+            }
         }
         Ok(())
     }
@@ -606,11 +606,4 @@ impl<'a> Run<'a> {
         // A panic in the caller's callback must not turn into a second one here.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Bytes that reading an item may hold, as far as its streams are announced. Those that are not are few at a time: their source says
-/// how many items it wants to be read at once.
-fn memory_of(item: &Item) -> u64 {
-    let announced: u64 = item.streams.iter().filter_map(|stream| stream.size).fold(0, u64::saturating_add);
-    announced.min(READING_BYTES_OF_ITEM)
 }
