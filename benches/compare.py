@@ -28,8 +28,6 @@ import report
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "benchmark"
-# Features of the example program when an object store may be asked for, and no rebuild between two corpora.
-DISTANT = "folder,fs,s3"
 
 
 @dataclass
@@ -78,11 +76,11 @@ def version_of(command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0].strip()
 
 
-def this_engine(features):
-    build = ["cargo", "build", "--release", "--locked", "-p", "backup-core", "--features", features, "--example", "folder"]
+def this_engine():
+    build = ["cargo", "build", "--release", "--locked", "-p", "backup-benches", "--features", "program", "--example", "program"]
     subprocess.run(build, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    program = str(target / "release/examples/folder")
+    program = str(target / "release/examples/program")
     return Engine(
         "this engine",
         subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
@@ -152,7 +150,7 @@ def peers():
 @contextmanager
 def distances(place):
     """This engine with a store on the same disk, with an object store beside it, and with the same 20 ms away."""
-    near = this_engine(DISTANT)
+    near = this_engine()
     with far.object_store(place / "objects") as (port, store_cpu):
 
         @contextmanager
@@ -235,7 +233,7 @@ def main():
     if arguments.smoke:
         arguments.scale, arguments.corpora = 0.002, "random,mails,edits,revisions"
     place = Path(tempfile.mkdtemp(prefix="backup-bench-", dir=arguments.place))
-    engines = [this_engine("folder,fs" if arguments.smoke else DISTANT), *([] if arguments.smoke else peers())]
+    engines = [this_engine(), *([] if arguments.smoke else peers())]
     try:
         for name in arguments.corpora.split(","):
             kind = corpora.ALL[name]

@@ -21,7 +21,7 @@ const S3_VARIABLES: [&str; 6] = [
     "AWS_ALLOW_HTTP",
 ];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [verb, repository, rest @ ..] = arguments.as_slice() else {
         return Err("usage: folder init|backup|restore|verify|snapshots REPOSITORY [FOLDER]".into());
