@@ -22,7 +22,7 @@ pub(crate) struct ChunkSizes {
 }
 
 impl ChunkSizes {
-    pub(crate) const DEFAULT: Self = Self { min: 16 << 10, average: 64 << 10, max: 512 << 10, level: 1 };
+    pub(crate) const DEFAULT: Self = Self { min: 32 << 10, average: 32 << 10, max: 256 << 10, level: 1 };
 
     /// Refuses what `fastcdc` would panic on or cut wrongly.
     pub(crate) fn validate(self) -> Result<Self> {

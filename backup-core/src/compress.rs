@@ -17,8 +17,8 @@ const LEVEL: i32 = 3;
 /// Sizes of these tables, as powers of two: 128 and 64 KiB. zstd's own choice for frames of this size, 512 and 256 KiB, does not fit into
 /// the second cache of a core (512 KiB on Zen 2, 256 KiB on many others); this one is 1.5 times as fast and 1.4 % longer
 /// (docs/decisions/0004-speed.md).
-const HASH_LOG: u32 = 16;
-const CHAIN_LOG: u32 = 15;
+const HASH_LOG: u32 = 15;
+const CHAIN_LOG: u32 = 14;
 
 thread_local! {
     /// Contexts of this thread. Making one costs as much as compressing 100 KB; each keeps about 1 MB.

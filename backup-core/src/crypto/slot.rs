@@ -76,13 +76,29 @@ impl KdfParams {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
             .map_err(|error| Error::invalid("passphrase cost is not valid").with_source(error.to_string()))?;
         let mut key = zeroize::Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase, salt, key.as_mut())
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        beside_each_other(self.lanes, || argon2.hash_password_into(passphrase, salt, key.as_mut()))?
             .map_err(|error| {
                 Error::invalid("passphrase cannot be stretched").with_source(error.to_string())
             })?;
         Ok(Secret::new(*key))
     }
+}
+
+/// Runs `work` where it finds threads for its lanes: threads of its own, that end with it. Otherwise rayon would begin a pool for the whole
+/// process, which a library must not.
+#[cfg(feature = "system")]
+fn beside_each_other<T: Send>(lanes: u32, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let threads = usize::try_from(lanes).unwrap_or(usize::MAX).min(crate::threads::cores());
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
+        .map_err(|error| Error::limit("no thread can be started to stretch a passphrase").with_source(error))
+}
+
+#[cfg(not(feature = "system"))]
+fn beside_each_other<T>(_lanes: u32, work: impl FnOnce() -> T) -> Result<T> {
+    Ok(work())
 }
 
 /// Wraps the keyring for a credential: the bytes of a slot object named after `id`.
