@@ -3,7 +3,7 @@
 //!   cargo run --release -p backup-ffi --example door [MIB] [ROUNDS]
 //!
 //! Prints one line of JSON: seconds (best of all rounds) and the ratio to Rust, for large items and for small ones, with bytes that are
-//! copied (`push`) and that are lent (`push_owned`). It gates nothing.
+//! copied (`push`), that are lent (`push_owned`), and that come with their items (`with`) on both sides. It gates nothing.
 
 #![allow(unsafe_code, reason = "it calls C functions")]
 #![allow(
@@ -39,6 +39,8 @@ const CONCURRENCY: usize = 4;
 struct Job {
     bytes: Bytes,
     item: usize,
+    /// Content comes with its item.
+    along: bool,
 }
 
 impl Job {
@@ -62,7 +64,11 @@ impl Source for Job {
         let items = (0..self.items()).map(|number| {
             let mut item = Item::new(number.to_string(), None, number.to_string(), ItemKind::FILE);
             item.streams.push(Stream::new(Stream::CONTENT, Some(self.item as u64)));
-            Ok(Change::Upsert(item))
+            if !self.along {
+                return Ok(Change::Upsert(item));
+            }
+            let content = self.content(item.id.as_bytes());
+            Ok(Change::UpsertWith(item, vec![(Stream::CONTENT.to_owned(), content)]))
         });
         stream::iter(items).boxed()
     }
@@ -118,7 +124,13 @@ unsafe extern "C" fn changes(
         item.id = backup_bytes { bytes: id.as_ptr(), len: id.len() as u64 };
         item.name = item.id;
         (item.streams, item.streams_count) = (&raw const stream, 1);
-        let error = unsafe { backup_changes_upsert(out, &raw const item) };
+        let error = if job.along {
+            let content = job.content(id.as_bytes());
+            let content = backup_bytes { bytes: content.as_ptr(), len: content.len() as u64 };
+            unsafe { backup_changes_upsert_with(out, &raw const item, &raw const content, 1) }
+        } else {
+            unsafe { backup_changes_upsert(out, &raw const item) }
+        };
         if !error.is_null() {
             return error;
         }
@@ -183,13 +195,20 @@ fn c(runtime: *const backup_runtime, job: &Job, lend: bool) -> f64 {
 }
 
 /// The best of all rounds, which take turns so that what else the machine does hits all alike.
-fn measure(job: &Job, rounds: usize) -> [f64; 3] {
+fn measure(job: &Job, rounds: usize) -> [f64; 5] {
     let ours = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut theirs = null_mut();
     good(unsafe { backup_runtime_new(2, &raw mut theirs) });
-    let mut best = [f64::INFINITY; 3];
+    let mut best = [f64::INFINITY; 5];
+    let along = &Job { along: true, ..job.clone() };
     for _ in 0..rounds {
-        let seconds = [rust(&ours, job), c(theirs, job, false), c(theirs, job, true)];
+        let seconds = [
+            rust(&ours, job),
+            c(theirs, job, false),
+            c(theirs, job, true),
+            rust(&ours, along),
+            c(theirs, along, false),
+        ];
         for (best, seconds) in best.iter_mut().zip(seconds) {
             *best = best.min(seconds);
         }
@@ -206,12 +225,15 @@ fn main() {
     let bytes = Arc::new(Bytes::from(bytes));
     let report = [("items_of_1_mib", 1 << 20, mib << 20), ("items_of_4_kib", 4 << 10, (mib << 20) / 16)].map(
         |(name, item, len)| {
-            let [rust, push, lent] = measure(&Job { bytes: bytes.slice(..len), item }, rounds);
+            let [rust, push, lent, rust_with, with] =
+                measure(&Job { bytes: bytes.slice(..len), item, along: false }, rounds);
             format!(
                 "\"{name}\":{{\"bytes\":{len},\"rust_s\":{rust:.3},\"push_s\":{push:.3},\"push_owned_s\":{lent:.3},\
-                 \"push_ratio\":{:.3},\"push_owned_ratio\":{:.3}}}",
+                 \"rust_with_s\":{rust_with:.3},\"with_s\":{with:.3},\"push_ratio\":{:.3},\"push_owned_ratio\":{:.3},\
+                 \"with_ratio\":{:.3}}}",
                 push / rust,
-                lent / rust
+                lent / rust,
+                with / rust_with
             )
         },
     );

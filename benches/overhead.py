@@ -30,8 +30,8 @@ class Items:
 
     collection = backup_py.Collection(id="overhead", kind="memory")
 
-    def __init__(self, content, length, readers):
-        self.concurrency = readers
+    def __init__(self, content, length, readers, along=False):
+        self.concurrency, self.along = readers, along
         self.parts = [content[at : at + length] for at in range(0, len(content), length)]
 
     def changes(self, cursor):
@@ -39,9 +39,8 @@ class Items:
         for number, part in enumerate(self.parts):
             name = str(number)
             streams = (backup_py.Stream(name="content", size=len(part)),)
-            yield backup_py.Upsert(
-                backup_py.Item(id=name.encode(), parent=b"top", name=name, tag=b"1", streams=streams)
-            )
+            item = backup_py.Item(id=name.encode(), parent=b"top", name=name, tag=b"1", streams=streams)
+            yield backup_py.Upsert(item, {"content": part} if self.along else None)
 
     def open(self, item, stream):
         return self.parts[int(item.id)]
@@ -94,6 +93,7 @@ def main():
             "folder": (["folder", tree], lambda: backup_py.FolderSource(tree)),
             "small items": (["items", few, 4_000, 1], lambda: Items(small, 4_000, 1)),
             "small items, 4 at once": (["items", few, 4_000, 4], lambda: Items(small, 4_000, 4)),
+            "small items that come with their content": (["items", few, 4_000, 1, "along"], lambda: Items(small, 4_000, 1, True)),
             "large item": (["items", file, len(content), 1], lambda: Items(content, len(content), 1)),
         }
         for name, (arguments, make) in jobs.items():

@@ -2832,6 +2832,19 @@ backup_error *backup_changes_upsert(const backup_changes *out,
                                     const backup_item *item);
 
 /**
+ * The item is there, in this state, and here is all that its first streams hold: `contents` has the bytes of the first `contents_count` of
+ * them, in their order, and is copied. These streams are not opened for the backup, which costs a short item most of its time; a drill opens
+ * them all the same. For content that is at hand when the item is named: rows, messages, small files. What is refused ends the backup, also
+ * if the source goes on.
+ */
+BACKUP_API
+BACKUP_NODISCARD
+backup_error *backup_changes_upsert_with(const backup_changes *out,
+                                         const backup_item *item,
+                                         const backup_bytes *contents,
+                                         uint64_t contents_count);
+
+/**
  * The item of this id is gone, and what is below it, unless that is named otherwise.
  */
 BACKUP_API

@@ -183,7 +183,9 @@ class ItemView {
 class Changes {
  public:
   explicit Changes(backup_changes *out) noexcept : out_(out) {}
-  void upsert(const Item &item) {
+  void upsert(const Item &item) { upsert(item, {}); }
+  /* With all that its first streams hold, in their order: these are not opened. For short content that is at hand. */
+  void upsert(const Item &item, const std::vector<std::string_view> &contents) {
     auto given = detail::sized<backup_item>();
     given.kind = item.kind;
     given.id = detail::bytes(item.id);
@@ -201,7 +203,9 @@ class Changes {
     given.streams_count = streams.size();
     if (item.attributes) given.attributes = item.attributes->c_handle();
     if (item.details) given.details = item.details->c_handle();
-    detail::check(backup_changes_upsert(out_, &given));
+    std::vector<backup_bytes> bytes;
+    for (const auto content : contents) bytes.push_back(detail::bytes(content));
+    detail::check(backup_changes_upsert_with(out_, &given, bytes.data(), bytes.size()));
   }
   void remove(std::string_view id) {
     const auto given = detail::bytes(id);

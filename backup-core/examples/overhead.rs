@@ -1,9 +1,9 @@
 //! The half of `benches/overhead.py` that is written in Rust: times backups into memory, each into a repository of its own.
 //!
 //!     overhead folder FOLDER ROUNDS
-//!     overhead items FILE BYTES READERS ROUNDS
+//!     overhead items FILE BYTES READERS [along] ROUNDS
 //!
-//! `items` backs FILE up from memory, in items of BYTES each; READERS are read at once. Prints seconds, as a JSON list.
+//! `items` backs FILE up from memory, in items of BYTES each; READERS are read at once, or all of them come `along` with their items. Prints seconds, as a JSON list.
 
 #![allow(clippy::print_stdout, reason = "a command line talks to its user")]
 
@@ -24,7 +24,15 @@ fn main() -> Result<()> {
             let readers = readers.parse()?;
             measure(rounds.parse()?, || Ok(items(&content, bytes, readers)))
         }
-        _ => Err("usage: overhead folder FOLDER ROUNDS | overhead items FILE BYTES READERS ROUNDS".into()),
+        ["items", file, bytes, readers, "along", rounds] => {
+            let (content, bytes) = (Bytes::from(std::fs::read(file)?), bytes.parse()?);
+            let readers = readers.parse()?;
+            measure(rounds.parse()?, || Ok(items(&content, bytes, readers).with_contents_up_to(bytes)))
+        }
+        _ => {
+            Err("usage: overhead folder FOLDER ROUNDS | overhead items FILE BYTES READERS [along] ROUNDS"
+                .into())
+        }
     }
 }
 

@@ -43,6 +43,8 @@ struct State {
     delta: bool,
     concurrency: usize,
     piece_bytes: usize,
+    /// Items with at most so many bytes come with them.
+    along_bytes: usize,
     revision: u64,
     /// Cursors older than this are answered by a reset.
     expired_before: u64,
@@ -89,6 +91,7 @@ impl MemorySource {
             delta: true,
             concurrency: 4,
             piece_bytes: PIECE_BYTES,
+            along_bytes: 0,
             revision: 0,
             expired_before: 0,
             items: BTreeMap::new(),
@@ -117,6 +120,13 @@ impl MemorySource {
     #[must_use]
     pub fn with_concurrency(self, items: usize) -> Self {
         self.lock().concurrency = items.max(1);
+        self
+    }
+
+    /// From now on streams of items that have at most `bytes` in all come along with the item, as [`Change::UpsertWith`].
+    #[must_use]
+    pub fn with_contents_up_to(self, bytes: usize) -> Self {
+        self.lock().along_bytes = bytes;
         self
     }
 
@@ -255,7 +265,7 @@ impl State {
         let mut numbered: Vec<(u64, Change)> = Vec::new();
         for held in self.items.values().filter(|held| held.revision > seen) {
             let change = match held.unreadable {
-                None => Change::Upsert(held.item.clone()),
+                None => self.upsert(held),
                 Some(kind) => {
                     let (id, name) = (held.item.id.clone(), held.item.name.to_string());
                     Change::Unreadable(Problem::new(Some(id), name, Error::new(kind, "injected fault")))
@@ -281,6 +291,15 @@ impl State {
             changes.push(Err(Error::new(kind, "injected fault")));
         }
         changes
+    }
+
+    fn upsert(&self, held: &Held) -> Change {
+        let bytes: usize = held.streams.values().map(Bytes::len).sum();
+        if held.streams.is_empty() || bytes > self.along_bytes {
+            return Change::Upsert(held.item.clone());
+        }
+        let contents = held.streams.iter().map(|(name, bytes)| (name.clone(), bytes.clone()));
+        Change::UpsertWith(held.item.clone(), contents.collect())
     }
 
     fn open(&mut self, id: &ItemId, stream: &str) -> Result<Content<'static>> {

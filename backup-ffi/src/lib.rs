@@ -115,12 +115,12 @@ pub use options::{
 };
 pub use own::{
     BACKUP_WHOLE, backup_changes, backup_changes_cursor, backup_changes_remove, backup_changes_reset,
-    backup_changes_unreadable, backup_changes_upsert, backup_content, backup_content_free,
-    backup_content_read, backup_content_size, backup_contents, backup_contents_open, backup_entries,
-    backup_entries_add, backup_place, backup_placement, backup_placement_problem, backup_placement_set,
-    backup_reader, backup_reader_push, backup_reader_push_owned, backup_repo_init_store,
-    backup_repo_open_store, backup_sink_new, backup_sink_vtable, backup_source_new, backup_source_vtable,
-    backup_store_new, backup_store_vtable,
+    backup_changes_unreadable, backup_changes_upsert, backup_changes_upsert_with, backup_content,
+    backup_content_free, backup_content_read, backup_content_size, backup_contents, backup_contents_open,
+    backup_entries, backup_entries_add, backup_place, backup_placement, backup_placement_problem,
+    backup_placement_set, backup_reader, backup_reader_push, backup_reader_push_owned,
+    backup_repo_init_store, backup_repo_open_store, backup_sink_new, backup_sink_vtable, backup_source_new,
+    backup_source_vtable, backup_store_new, backup_store_vtable,
 };
 pub use parity::{
     backup_damage, backup_damages, backup_damages_at, backup_damages_count, backup_damages_free,

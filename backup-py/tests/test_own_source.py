@@ -529,3 +529,65 @@ def test_no_thread_is_left(repository: Repository) -> None:
         if thread.name.startswith("backup-"):
             thread.join(10)
             assert not thread.is_alive()
+
+
+class Rows:
+    """A table whose rows come along with their items."""
+
+    collection = Collection(id="rows", kind="test")
+
+    def __init__(self, contents: Any, streams: tuple[str, ...] = ("content",)) -> None:
+        self.contents, self.streams, self.opened = contents, streams, 0
+
+    def changes(self, cursor: bytes | None, /) -> Iterator[Change]:
+        yield Upsert(Item(id=TOP, name="top", kind="folder"))
+        streams = tuple(Stream(name=name) for name in self.streams)
+        for number in range(1_000):
+            name = f"{number:03}"
+            contents = self.contents(number) if callable(self.contents) else self.contents
+            yield Upsert(Item(id=name.encode(), parent=TOP, name=name, streams=streams), contents)
+
+    def open(self, item: Item, stream: str, /) -> bytes:
+        self.opened += 1
+        return b"opened"
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, lambda row: memoryview(row + row)[::2]])
+def test_content_that_comes_along_is_not_opened(repository: Repository, form: Callable[[bytes], Any]) -> None:
+    row = b"0" * 5_000
+    source = Rows(lambda number: {"content": form(row)})
+    done = repository.backup(source)
+    assert (done.problems, source.opened, done.stats.bytes) == ((), 0, 5_000_000)
+    assert files(repository, done.snapshot) == {f"{number:03}": row for number in range(1_000)}
+
+
+def test_what_does_not_come_along_is_opened(repository: Repository) -> None:
+    source = Rows({"b": b"along"}, ("a", "b"))
+    done = repository.backup(source)
+    assert source.opened == 1_000
+    assert done.stats.bytes == 1_000 * len(b"openedalong")
+    assert repository.verify("every_byte").is_sound
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ([b"x"], "mapping"),
+        ("text", "mapping"),
+        ({"content": "text"}, "bytes-like"),
+        ({"content": 5}, "bytes-like"),
+        ({5: b"x"}, "str"),
+    ],
+)
+def test_contents_that_make_no_sense_end_the_run(repository: Repository, contents: Any, words: str) -> None:
+    with pytest.raises(backup_py.ExtensionError) as caught:
+        repository.backup(Rows(contents))
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert words in str(caught.value.__cause__)
+    assert repository.snapshots() == []
+
+
+def test_contents_of_a_stream_that_is_not_there_are_reported(repository: Repository) -> None:
+    done = repository.backup(Rows({"kontent": b"x"}))
+    assert len(done.problems) == 1_000
+    assert "kontent" in str(done.problems[0])

@@ -37,7 +37,11 @@ fn what_an_earlier_checkpoint_has_is_not_stored_again() {
     let repository = init(&store);
     let report = run(&repository, &source(|number| noise(LEN, number % 12)));
     let whole = u64::try_from(12 * LEN).unwrap();
-    assert!((whole..whole + whole / 50).contains(&report.stats.bytes_stored), "{}", report.stats.bytes_stored);
+    assert!(
+        (whole..whole + whole / 50).contains(&report.stats.bytes_stored),
+        "{}",
+        report.stats.bytes_stored
+    );
     assert!(segments(&store) > 2, "there were no checkpoints");
     assert_eq!(restored(&check_whole(&store)).tree().len(), 19);
 }
@@ -65,7 +69,8 @@ fn what_is_relied_on_since_a_checkpoint_and_pruned_then_is_stored_again() {
     });
     let report = run(&writer, &observed);
     assert!(at_removal.load(Ordering::Relaxed) > 2, "there was no checkpoint between the two");
-    let expected: Vec<_> = (0..FILES).map(|number| (format!("root/{number:02}"), noise(LEN, number))).collect();
+    let expected: Vec<_> =
+        (0..FILES).map(|number| (format!("root/{number:02}"), noise(LEN, number))).collect();
     assert_eq!(files_of(&check_whole(&store), report.snapshot), expected);
     prune(&open(&store).unwrap());
     assert_eq!(files_of(&check_whole(&store), report.snapshot), expected);

@@ -9,6 +9,7 @@
 
 #[cfg(unix)]
 mod ahead;
+mod along;
 mod browse;
 mod cache;
 mod checkpoints;

@@ -29,7 +29,8 @@ pub use sink::{
 };
 pub use source::{
     backup_changes, backup_changes_cursor, backup_changes_remove, backup_changes_reset,
-    backup_changes_unreadable, backup_changes_upsert, backup_source_new, backup_source_vtable,
+    backup_changes_unreadable, backup_changes_upsert, backup_changes_upsert_with, backup_source_new,
+    backup_source_vtable,
 };
 pub use store::{
     BACKUP_WHOLE, backup_entries, backup_entries_add, backup_repo_init_store, backup_repo_open_store,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backup_core::{
-    Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Problem, Result, Source,
+    Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Problem, Result, Source, Stream,
 };
+use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ use crate::options::{Settings, backup_options};
 /// Changes that are sent on together; the rest waits no longer than this for more.
 const BATCH: usize = 64;
 const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// Content in a batch, in bytes.
+const BATCH_BYTES: usize = 512 << 10;
 /// Batches on their way.
 const BATCHES: usize = 4;
 /// Longest cursor, in bytes; the engine has the same bound.
@@ -86,7 +89,23 @@ pub struct backup_changes {
     poison: Poison,
     refusals: Refusals,
     sender: mpsc::Sender<Message>,
-    batch: Mutex<(Vec<Change>, Instant)>,
+    batch: Mutex<Batch>,
+}
+
+/// What waits to be sent on.
+#[derive(Debug)]
+struct Batch {
+    changes: Vec<Change>,
+    /// Content that came with them.
+    bytes: usize,
+    /// When the last batch was sent.
+    sent: Instant,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self { changes: Vec::new(), bytes: 0, sent: Instant::now() }
+    }
 }
 
 #[derive(Debug)]
@@ -104,13 +123,17 @@ impl Handle for backup_changes {
 impl backup_changes {
     fn push(&self, change: Change) -> Result<()> {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.0.push(change);
+        if let Change::UpsertWith(_, contents) = &change {
+            batch.bytes += contents.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        }
+        batch.changes.push(change);
         let now = Instant::now();
-        if batch.0.len() < BATCH && now.saturating_duration_since(batch.1) < BATCH_WAIT {
+        let full = batch.changes.len() >= BATCH || batch.bytes >= BATCH_BYTES;
+        if !full && now.saturating_duration_since(batch.sent) < BATCH_WAIT {
             return Ok(());
         }
-        batch.1 = now;
-        self.send(std::mem::take(&mut batch.0))
+        let Batch { changes, .. } = std::mem::replace(&mut *batch, Batch::new());
+        self.send(changes)
     }
 
     fn send(&self, batch: Vec<Change>) -> Result<()> {
@@ -118,7 +141,7 @@ impl backup_changes {
     }
 
     fn flush(&self) -> Result<()> {
-        let rest = std::mem::take(&mut self.batch.lock().unwrap_or_else(PoisonError::into_inner).0);
+        let rest = std::mem::take(&mut self.batch.lock().unwrap_or_else(PoisonError::into_inner).changes);
         if rest.is_empty() { Ok(()) } else { self.send(rest) }
     }
 }
@@ -144,6 +167,35 @@ pub unsafe extern "C" fn backup_changes_upsert(
 ) -> *mut backup_error {
     // SAFETY: the caller keeps the contract of the header.
     emit(out, |door| unsafe { read_item(door, item) }.map(Change::Upsert))
+}
+
+/// The item is there, in this state, and here is all that its first streams hold: `contents` has the bytes of the first `contents_count` of
+/// them, in their order, and is copied. These streams are not opened for the backup, which costs a short item most of its time; a drill opens
+/// them all the same. For content that is at hand when the item is named: rows, messages, small files. What is refused ends the backup, also
+/// if the source goes on.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backup_changes_upsert_with(
+    out: *const backup_changes,
+    item: *const backup_item,
+    contents: *const backup_bytes,
+    contents_count: u64,
+) -> *mut backup_error {
+    emit(out, |door| {
+        // SAFETY: the caller keeps the contract of the header.
+        let item = unsafe { read_item(door, item) }?;
+        if contents_count > item.streams.len() as u64 {
+            return Err(wrong("argument `contents_count` is more than the item has streams"));
+        }
+        let read = |(number, stream): (usize, &Stream)| {
+            // SAFETY: the caller keeps the contract of the header.
+            let bytes = unsafe { door.element(contents, number, "contents")?.get(door, "contents")? };
+            Ok((stream.name.clone(), Bytes::copy_from_slice(bytes)))
+        };
+        let count = usize::try_from(contents_count).unwrap_or(usize::MAX);
+        let contents = item.streams.iter().take(count).enumerate().map(read).collect::<Result<_>>()?;
+        Ok(Change::UpsertWith(item, contents))
+    })
 }
 
 /// The item of this id is gone, and what is below it, unless that is named otherwise.
@@ -247,7 +299,7 @@ fn enumerate(functions: Arc<Functions>, since: Option<Cursor>) -> mpsc::Receiver
     let end = sender.clone();
     // Nobody waits for it: what it comes to is the last thing in the channel.
     drop(calls::spawn(move || {
-        let batch = Mutex::new((Vec::new(), Instant::now()));
+        let batch = Mutex::new(Batch::new());
         let mut out =
             backup_changes { poison: Poison::default(), refusals: Refusals::default(), sender, batch };
         let result = required(functions.table.changes, "changes").and_then(|changes| {

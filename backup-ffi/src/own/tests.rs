@@ -90,6 +90,14 @@ unsafe extern "C" fn changes(
                     let view = ItemView::new(&item);
                     backup_changes_upsert(out, &raw const *Box::new(view.c()))
                 }
+                Ok(Change::UpsertWith(item, contents)) => {
+                    let view = ItemView::new(&item);
+                    let of = |stream: &Stream| contents.iter().find(|(name, _)| *name == stream.name);
+                    let along = item.streams.iter().map_while(of);
+                    let contents: Vec<_> = along.map(|(_, content)| backup_bytes::of(content)).collect();
+                    let count = contents.len() as u64;
+                    backup_changes_upsert_with(out, &raw const *Box::new(view.c()), contents.as_ptr(), count)
+                }
                 Ok(Change::Remove(id)) => {
                     backup_changes_remove(out, id.as_bytes().as_ptr(), id.as_bytes().len())
                 }
@@ -193,6 +201,8 @@ fn own_sources_keep_every_promise() {
     on_runtime(testkit::source::conformance(&*source.source));
     // Without a runtime calls have threads of their own.
     block_on(testkit::source::conformance(&*source.source)).unwrap();
+    let along = own_source(sample().with_contents_up_to(1 << 20));
+    on_runtime(testkit::source::conformance(&*along.source));
     let without = own_source(sample().without_delta());
     on_runtime(testkit::source::conformance(&*without.source));
 }

@@ -56,6 +56,8 @@ enum wrong {
   NULL_ITEM,
   SWALLOWED,
   EMPTY_CURSOR,
+  MORE_CONTENTS,
+  CONTENTS_OF_NULL,
   ERROR_WITHOUT_MESSAGE,
   ERROR_WITHOUT_CODE,
   ERROR_OF_LIBRARY,
@@ -93,6 +95,8 @@ static backup_error *changes(void *object, backup_bytes cursor, backup_changes *
       backup_error_free(backup_changes_upsert(out, &one));
       return NULL;
     case EMPTY_CURSOR: return backup_changes_cursor(out, NULL, 0);
+    case MORE_CONTENTS: return backup_changes_upsert_with(out, &one, &one.id, 2);
+    case CONTENTS_OF_NULL: return backup_changes_upsert_with(out, &one, NULL, 1);
     case ERROR_WITHOUT_MESSAGE: return backup_error_new(BACKUP_CODE_UNAVAILABLE, NULL, NULL, 5000);
     case ERROR_WITHOUT_CODE: return backup_error_new(12345, "of no kind", "an item", 0);
     case ERROR_OF_LIBRARY: return backup_error_new(BACKUP_CODE_BUG, "not \xff text\nat all", NULL, 0);
@@ -170,6 +174,8 @@ static void sources(void) {
   source_does("NULL item", NULL_ITEM, 1, "`item` is NULL");
   source_does("swallowed", SWALLOWED, 1, "id is empty");
   source_does("empty cursor", EMPTY_CURSOR, 1, "`cursor` is empty");
+  source_does("more contents than streams", MORE_CONTENTS, 1, "`contents_count`");
+  source_does("contents of NULL", CONTENTS_OF_NULL, 1, "`contents` is NULL");
   source_does("error without message", ERROR_WITHOUT_MESSAGE, 14, "does not say why");
   source_does("error without code", ERROR_WITHOUT_CODE, 40, "of no kind: an item");
   source_does("error of the library", ERROR_OF_LIBRARY, 40, "at all");

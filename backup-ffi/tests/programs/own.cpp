@@ -17,6 +17,7 @@ struct Notes final : backup::ItemSource {
   std::map<std::string, std::string> texts;
   std::string fail;
   int opened = 0;
+  bool along = false;
 
   void changes(std::string_view cursor, backup::Changes &out) override {
     if (fail == "changes") throw Boom{1};
@@ -28,7 +29,10 @@ struct Notes final : backup::ItemSource {
       auto item = backup::Item::file("id:" + name, "top", name, std::to_string(std::hash<std::string>{}(text)), text.size());
       item.modified = std::chrono::system_clock::from_time_t(1700000000) + std::chrono::milliseconds(5);
       item.details.emplace().put("subject", text).put("stars", 4.5);
-      out.upsert(item);
+      if (along)
+        out.upsert(item, {text});
+      else
+        out.upsert(item);
     }
     if (!cursor.empty()) out.remove("id:gone");
     if (fail == "unreadable") out.unreadable("id:a", "notes/a", BACKUP_CODE_PERMISSION_DENIED, "locked");
@@ -149,6 +153,12 @@ int run() {
     // With the cursor, and only what has another tag is read.
     notes->texts["a"] = "second";
     if (repo.backup(source).figures.bytes_read != 6 || notes->opened != 4) return 13;
+
+    // What comes along with its item is not opened.
+    notes->along = true;
+    notes->texts["a"] = "third one";
+    if (repo.backup(source).figures.bytes_read != 9 || notes->opened != 4) return 14;
+    notes->along = false;
 
     for (const auto &[what, number] : {std::pair{"changes", 1}, {"open", 2}}) {
       notes->fail = what;

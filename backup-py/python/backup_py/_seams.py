@@ -12,7 +12,7 @@ import inspect
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Protocol
 
 from .exceptions import InvalidArgumentError
@@ -133,7 +133,13 @@ def _bytes(piece: Any) -> bytes:
 
 
 def _count(value: object) -> float:
-    return 1 / _CHANGES_MAX
+    weight = 1 / _CHANGES_MAX
+    contents = getattr(value, "contents", None)
+    if contents:
+        # What is no mapping of buffers is refused, with its reason, where it is taken.
+        along = contents.values() if isinstance(contents, Mapping) else ()
+        weight += sum(len(each) for each in along if isinstance(each, bytes | bytearray | memoryview)) / _PIECE_BYTES
+    return weight
 
 
 def _length(piece: bytes) -> float:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, Union
 
@@ -53,6 +53,9 @@ class Upsert:
     item: Item
     """Its `id` is stable over renames where the resource has such ids. If its `tag` is the one of the last snapshot, and not
     empty, its streams are not read again."""
+    contents: Mapping[str, Buffer] | None = None
+    """All that some or all of its streams hold, by their names: these are not opened for the backup, which costs a short item
+    most of its time; a drill opens them all the same. For content that is at hand: rows, messages, small files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,20 +159,8 @@ impl Desk {
     ) -> BoxStream<'a, Result<T>> {
         let running = self.running(method);
         let begun = self.call(method, arguments, |number| Ok(running(number.extract()?)));
-        let batches = async move {
-            Ok::<_, Error>(
-                stream::try_unfold(begun.await?, move |mut running| async move {
-                    if running.ended {
-                        return Ok::<_, Error>(None);
-                    }
-                    let (values, ended) = running.batch(take).await?;
-                    running.ended = ended;
-                    Ok(Some((stream::iter(values.into_iter().map(Ok)), running)))
-                })
-                .try_flatten(),
-            )
-        };
-        stream::once(batches).try_flatten().boxed()
+        let all = async move { Ok::<_, Error>(begun.await?.all(take)) };
+        stream::once(all).try_flatten().boxed()
     }
 }
 
@@ -183,12 +171,29 @@ pub(super) struct Running {
     method: &'static str,
     number: u64,
     /// It is at its end, and forgotten there.
-    pub(super) ended: bool,
+    ended: bool,
 }
 
 impl Running {
+    /// Everything that it gives. It is asked one batch ahead: the object goes on while the engine works.
+    pub(super) fn all<T: Send + 'static>(
+        self,
+        take: fn(&Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> BoxStream<'static, Result<T>> {
+        let next = self.batch(take);
+        stream::try_unfold((self, Some(next)), move |(mut running, next)| async move {
+            let Some(next) = next else { return Ok::<_, Error>(None) };
+            let (values, ended) = next.await?;
+            running.ended = ended;
+            let next = (!ended).then(|| running.batch(take));
+            Ok(Some((stream::iter(values.into_iter().map(Ok)), (running, next))))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
     /// Asks for the next values, and whether they are the last ones.
-    pub(super) fn batch<T: Send + 'static>(
+    fn batch<T: Send + 'static>(
         &self,
         take: fn(&Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Answered<(Vec<T>, bool)> {

@@ -91,16 +91,7 @@ impl Source for ObjectSource {
         let (size, first, running) = opened.await.map_err(|error| name_it(error, item))?;
         let first = stream::iter(first.into_iter().map(Ok));
         let Some(running) = running else { return Ok(Content::new(size, short(first.boxed()))) };
-        // One step ahead: the object reads while the engine works.
-        let next = running.batch(values::piece);
-        let rest = stream::try_unfold((running, Some(next)), |(mut running, next)| async move {
-            let Some(next) = next else { return Ok::<_, Error>(None) };
-            let (pieces, ended) = next.await?;
-            running.ended = ended;
-            let next = (!ended).then(|| running.batch(values::piece));
-            Ok(Some((stream::iter(pieces.into_iter().map(Ok)), (running, next))))
-        });
-        Ok(Content::new(size, short(first.chain(rest.try_flatten()).boxed())))
+        Ok(Content::new(size, short(first.chain(running.all(values::piece)).boxed())))
     }
 
     fn metrics(&self) -> Attributes {

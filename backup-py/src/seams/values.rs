@@ -1,5 +1,7 @@
 //! From the values that Python objects give to the engine's.
 
+use std::sync::LazyLock;
+
 use backup_core::{
     Action, Attributes, Change, Collection, Cursor, Error, Item, ItemId, ItemKind, Name, Placement, Problem,
     Stream, Tag, Timestamp, Value, store,
@@ -10,7 +12,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyDateTime, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyBytes, PyDateTime, PyFloat, PyInt, PyList, PyMapping, PyMemoryView, PyString, PyTuple,
+};
 
 use crate::error::failed;
 
@@ -46,7 +50,13 @@ pub(super) fn change(object: Any<'_, '_>) -> PyResult<Change> {
     let mut is = kinds.bind(py).iter().map(|kind| object.is_instance(&kind));
     let mut next = || is.next().unwrap_or(Ok(false));
     if next()? {
-        Ok(Change::Upsert(item(&object.getattr(intern!(py, "item"))?)?))
+        let item = item(&object.getattr(intern!(py, "item"))?)?;
+        let along = object.getattr(intern!(py, "contents"))?;
+        if along.is_none() {
+            Ok(Change::Upsert(item))
+        } else {
+            Ok(Change::UpsertWith(item, contents(&along)?))
+        }
     } else if next()? {
         id(&object.getattr(intern!(py, "id"))?).map(Change::Remove)
     } else if next()? {
@@ -65,6 +75,25 @@ pub(super) fn change(object: Any<'_, '_>) -> PyResult<Change> {
             "changes must give Upsert, Remove, Cursor, Reset or Unreadable, not {class}"
         )))
     }
+}
+
+/// What an item's streams hold, by their names.
+fn contents(object: Any<'_, '_>) -> PyResult<Vec<(String, Bytes)>> {
+    let wrong = |_| PyTypeError::new_err("contents must be a mapping of bytes");
+    let items = object.cast::<PyMapping>().map_err(wrong)?.items()?;
+    let read = |entry: Bound<'_, PyAny>| -> PyResult<(String, Bytes)> {
+        let (name, bytes): (String, Bound<'_, PyAny>) = entry.extract()?;
+        // Copied: content that is short is not worth a lock when it is let go.
+        let bytes = match bytes.cast::<PyBytes>() {
+            Ok(bytes) => Bytes::copy_from_slice(bytes.as_bytes()),
+            Err(_) => {
+                let copied = PyMemoryView::from(&bytes)?.call_method0(intern!(bytes.py(), "tobytes"))?;
+                Bytes::copy_from_slice(copied.cast::<PyBytes>()?.as_bytes())
+            }
+        };
+        Ok((name, bytes))
+    };
+    items.iter().map(read).collect()
 }
 
 /// The engine's error for an exception that is a value.
@@ -103,20 +132,23 @@ fn name(object: Any<'_, '_>) -> PyResult<Name> {
 }
 
 fn kind(text: &str) -> PyResult<ItemKind> {
-    let named = [
-        ItemKind::FOLDER,
-        ItemKind::FILE,
-        ItemKind::SYMLINK,
-        ItemKind::PACKAGE,
-        ItemKind::MESSAGE,
-        ItemKind::EVENT,
-        ItemKind::CONTACT,
-        ItemKind::DIRECTORY_OBJECT,
-        ItemKind::OTHER,
-    ];
+    static NAMED: LazyLock<Vec<(String, ItemKind)>> = LazyLock::new(|| {
+        let kinds = [
+            ItemKind::FILE,
+            ItemKind::FOLDER,
+            ItemKind::SYMLINK,
+            ItemKind::PACKAGE,
+            ItemKind::MESSAGE,
+            ItemKind::EVENT,
+            ItemKind::CONTACT,
+            ItemKind::DIRECTORY_OBJECT,
+            ItemKind::OTHER,
+        ];
+        kinds.into_iter().map(|kind| (kind.to_string(), kind)).collect()
+    });
     let number =
         || text.strip_prefix("kind-").and_then(|number| number.parse().ok()).map(ItemKind::from_number);
-    let found = named.into_iter().find(|kind| kind.to_string() == text).or_else(number);
+    let found = NAMED.iter().find_map(|(name, kind)| (name == text).then_some(*kind)).or_else(number);
     found.ok_or_else(|| PyValueError::new_err(format!("there is no kind {text:?} of items")))
 }
 
