@@ -76,7 +76,6 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// One step of a [`Source`]'s report.
 #[derive(Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "nearly every change is an upsert, and each is moved once")]
 pub enum Change {
     /// What follows is a full enumeration, although a cursor was given. What was emitted before is forgotten; a service
     /// may forget a cursor between two pages too.
@@ -179,11 +178,6 @@ impl BlockingContent {
         I: Iterator<Item = Result<Bytes>> + Send + 'static,
     {
         Self { size, open: Box::new(|| Ok(Box::new(open()?))) }
-    }
-
-    /// Content that is in memory already.
-    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
-        Self::new(Some(bytes.len() as u64), move || Ok(std::iter::once(Ok(bytes))))
     }
 
     /// Opens it here and now, on this thread.

@@ -13,7 +13,7 @@ use crate::item::{Item, ItemId, Stream};
 use crate::limits;
 use crate::repo::session::Failure;
 use crate::repo::staging::Step;
-use crate::source::{BlockingContent, Problem};
+use crate::source::{Content, Problem};
 use crate::tree::{self, Found, Leaf, TreeKind};
 
 /// How often a stream is read that changes while it is read, or does not match what was announced.
@@ -193,13 +193,13 @@ impl Run<'_> {
                     continue;
                 }
                 let seen = |len| self.tick(|totals| totals.bytes_done += len);
-                let given = named.given(&stream.name).cloned().map(BlockingContent::from_bytes);
-                let (content, doubt) = match given.or_else(|| self.source.open_blocking(item, &stream.name)) {
-                    Some(content) => self.session.put_blocking(content, seen).await?,
-                    None => {
-                        let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
-                        Box::pin(self.session.put_content(content, seen)).await?
-                    }
+                let (content, doubt) = if let Some(bytes) = named.given(&stream.name) {
+                    Box::pin(self.session.put_content(Content::from_bytes(bytes.clone()), seen)).await?
+                } else if let Some(content) = self.source.open_blocking(item, &stream.name) {
+                    self.session.put_blocking(content, seen).await?
+                } else {
+                    let content = self.source.open(item, &stream.name).await.map_err(Failure::Source)?;
+                    Box::pin(self.session.put_content(content, seen)).await?
                 };
                 streams.contents.push((stream.name.clone(), content));
                 streams.doubt = streams.doubt.or(doubt);

@@ -235,7 +235,6 @@ struct Run<'a> {
 }
 
 /// A change that has arrived: an item, to be read, or something to be noted.
-#[expect(clippy::large_enum_variant, reason = "nearly every one is an item, and each is moved once")]
 enum Arrived {
     Item(Named),
     Other(Change),

@@ -16,8 +16,9 @@ use crate::item::{Item, ItemId};
 /// memory while it is cut.
 const BYTES_MAX: u64 = 8 << 20;
 const BYTES_OF_STREAMS: u64 = 4 << 20;
-/// Items without a call to the source that are under way at once: enough for some batches of work on each core.
-const WITHOUT_CALL_MAX: usize = 256;
+/// Items without a call to the source that are under way at once. They wait for nothing but room in the pipeline, and more of them would only
+/// wait in each other's way.
+const WITHOUT_CALL_MAX: usize = 8;
 
 /// An item as the source names it.
 pub(super) struct Named {
