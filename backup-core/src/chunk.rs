@@ -141,6 +141,8 @@ mod tests {
 
     use super::*;
 
+    /// What repositories were created with before the index was mapped.
+    const FORMER: ChunkSizes = ChunkSizes { min: 128 << 10, average: 512 << 10, max: 2 << 20, level: 1 };
     const SMALL: ChunkSizes = ChunkSizes { min: 64, average: 256, max: 1024, level: 1 };
 
     fn noise(len: usize, seed: u8) -> Vec<u8> {
@@ -165,15 +167,15 @@ mod tests {
     /// Golden cut points: a change of these ends deduplication with every repository that exists.
     #[test]
     fn cut_points_are_what_they_always_were() {
-        let gear = gear_of(1, ChunkSizes::DEFAULT);
-        let lens: Vec<usize> =
-            cut_in_pieces(&gear, &noise(4 << 20, 1), 1 << 20).iter().map(Bytes::len).collect();
-        assert_eq!(lens, GOLDEN_DEFAULT);
-        let gear = gear_of(2, SMALL);
-        let lens: Vec<usize> = cut_in_pieces(&gear, &noise(3000, 2), 100).iter().map(Bytes::len).collect();
-        assert_eq!(lens, GOLDEN_SMALL);
+        let lens = |gear, bytes: &[u8], piece| -> Vec<usize> {
+            cut_in_pieces(&gear, bytes, piece).iter().map(Bytes::len).collect()
+        };
+        assert_eq!(lens(gear_of(1, ChunkSizes::DEFAULT), &noise(512 << 10, 1), 100_000), GOLDEN_DEFAULT);
+        assert_eq!(lens(gear_of(1, FORMER), &noise(4 << 20, 1), 1 << 20), GOLDEN_FORMER);
+        assert_eq!(lens(gear_of(2, SMALL), &noise(3000, 2), 100), GOLDEN_SMALL);
     }
-    const GOLDEN_DEFAULT: &[usize] = &[639551, 716290, 739173, 1289716, 222678, 409192, 177704];
+    const GOLDEN_DEFAULT: &[usize] = &[44553, 96812, 35625, 43534, 68367, 76396, 54670, 94124, 10207];
+    const GOLDEN_FORMER: &[usize] = &[639551, 716290, 739173, 1289716, 222678, 409192, 177704];
     const GOLDEN_SMALL: &[usize] = &[522, 458, 129, 259, 343, 408, 487, 337, 57];
 
     #[test]

@@ -44,7 +44,7 @@ struct State {
     concurrency: usize,
     piece_bytes: usize,
     /// Items with at most so many bytes come with them.
-    along_bytes: usize,
+    along_bytes: Option<usize>,
     revision: u64,
     /// Cursors older than this are answered by a reset.
     expired_before: u64,
@@ -91,7 +91,7 @@ impl MemorySource {
             delta: true,
             concurrency: 4,
             piece_bytes: PIECE_BYTES,
-            along_bytes: 0,
+            along_bytes: None,
             revision: 0,
             expired_before: 0,
             items: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl MemorySource {
     /// From now on streams of items that have at most `bytes` in all come along with the item, as [`Change::UpsertWith`].
     #[must_use]
     pub fn with_contents_up_to(self, bytes: usize) -> Self {
-        self.lock().along_bytes = bytes;
+        self.lock().along_bytes = Some(bytes);
         self
     }
 
@@ -295,7 +295,7 @@ impl State {
 
     fn upsert(&self, held: &Held) -> Change {
         let bytes: usize = held.streams.values().map(Bytes::len).sum();
-        if held.streams.is_empty() || bytes > self.along_bytes {
+        if held.streams.is_empty() || self.along_bytes.is_none_or(|most| bytes > most) {
             return Change::Upsert(held.item.clone());
         }
         let contents = held.streams.iter().map(|(name, bytes)| (name.clone(), bytes.clone()));
