@@ -85,8 +85,8 @@ impl<'a> Reading<'a> {
     /// Whether one more has to wait.
     pub(super) fn is_full_for(&self, named: &Named) -> bool {
         let Cost { opens, bytes } = named.cost();
-        let many =
-            if opens { self.opening >= self.concurrency } else { self.under_way.len() >= WITHOUT_CALL_MAX };
+        let without_call = self.under_way.len() - self.opening;
+        let many = if opens { self.opening >= self.concurrency } else { without_call >= WITHOUT_CALL_MAX };
         many || self.bytes > 0 && self.bytes + bytes > BYTES_MAX
     }
 
