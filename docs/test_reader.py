@@ -191,7 +191,7 @@ def test_the_vectors_have_short_and_long_lists_of_chunks(tmp_path: Path) -> None
         assert item is not None
         content = dict(item.streams)[b"content"]
         shapes[name] = content.depth, len(content.entries), len(list(repository.data_chunks(content, item.what)))
-    assert shapes == {b"empty": (0, 0, 0), b"one": (0, 1, 1), b"several": (0, 6, 6), b"many": (1, 1, 73)}
+    assert shapes == {b"empty": (0, 0, 0), b"one": (0, 1, 1), b"several": (0, 12, 12), b"many": (1, 1, 156)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1]}: {case[0]}")
