@@ -87,7 +87,7 @@ part_reader() {
   ln -s lib.rs "$place/tree/link"
   : >"$place/tree/empty"
   head -c 5000000 /dev/urandom >"$place/tree/large"
-  local run=(cargo run --release --locked -p backup-core --features folder,fs --example folder --)
+  local run=(cargo run --release --locked -p backup-core --features folder,fs,s3 --example folder --)
   export BACKUP_PASSPHRASE=reader
   "${run[@]}" init "$place/repository"
   "${run[@]}" backup "$place/repository" "$place/tree"
@@ -107,7 +107,7 @@ part_foreign() {
   else
     packages javascript "$here/package.json"
   fi
-  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant --example copy_drive
+  simulated_tenant
   BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant BACKUP_COPY_DRIVE=$target/release/examples/copy_drive \
     NODE_PATH=$node/node_modules "$cache/foreign/bin/python" -m pytest -q "$here"
 }
@@ -123,13 +123,7 @@ part_servers() {
 # The library as users of C and C++ get it: programs under valgrind and the sanitizers, and examples that are built from an installed
 # prefix alone, by pkg-config and by CMake. The features are those of the part `rust`, so that nothing is built twice.
 part_ffi() {
-  if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
-    local missing=()
-    command -v cmake >/dev/null || missing+=(cmake)
-    command -v pkg-config >/dev/null || missing+=(pkg-config)
-    command -v valgrind >/dev/null || missing+=(valgrind)
-    [ ${#missing[@]} -eq 0 ] || { apt-get update -qq && apt-get install -y -qq "${missing[@]}" >/dev/null; }
-  fi
+  tools cmake pkg-config valgrind
   cargo test --workspace --all-features --locked --test abi --test header
   if ! command -v cmake >/dev/null || ! command -v pkg-config >/dev/null; then
     echo "cmake or pkg-config is missing: nothing was installed"
@@ -147,9 +141,7 @@ part_ffi() {
 
 # What a fixed small backup costs, in instructions, is what benches/counts.json says, within 3 %.
 part_counts() {
-  if ! command -v valgrind >/dev/null && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && apt-get install -y -qq valgrind >/dev/null
-  fi
+  tools valgrind
   if ! command -v valgrind >/dev/null; then
     echo "valgrind is missing: instructions were not counted"
     # On CI the counts are part of the promise.
@@ -176,7 +168,7 @@ part_tree() {
   fi
   local place
   place=$(mktemp -d)
-  BACKUP_MEMORY_MAX_MB=150 cargo run --release --locked -p backup-core --features folder,fs --example roundtrip -- \
+  BACKUP_MEMORY_MAX_MB=150 cargo run --release --locked -p backup-core --features folder,fs,s3 --example roundtrip -- \
     "$place/repository" "$corpus/old" "$corpus/new"
   rm -rf "$place"
 }

@@ -116,18 +116,22 @@ part_overhead() {
 # The library installed by cargo-c, which takes ten minutes to build, and the examples built from that prefix alone.
 part_cinstall() {
   local root=$cache/cargo-c
+  tools cmake pkg-config
   [ -x "$root/bin/cargo-cinstall" ] || cargo install --locked --version "${BACKUP_CARGO_C:-0.10.24}" --root "$root" cargo-c
   (cd backup-ffi && PATH=$root/bin:$PATH cargo cinstall --locked --prefix "$cache/cinstall")
   .ci/installed.sh "$cache/cinstall"
 }
 
-# Eight threads of C on one repository under ThreadSanitizer, library included; needs a nightly compiler with its sources.
+# Eight threads of C on one repository under ThreadSanitizer, library included; needs a nightly compiler with its sources
+# (`rustup +nightly component add rust-src`). The sanitizer's runtime is the compiler's own: gcc's lacks what it calls.
 part_tsan() {
-  local triple build=$cache/tsan
+  local triple runtime build=$cache/tsan
   triple=$(rustc -vV | sed -n 's/^host: //p')
   RUSTFLAGS="-Zsanitizer=thread" cargo +nightly build --locked -p backup-ffi --target "$triple" --target-dir "$build" -Zbuild-std
-  gcc -std=c99 -D_POSIX_C_SOURCE=200809L -g -fsanitize=thread -I include -o "$build/threads" backup-ffi/tests/programs/threads.c \
-    "$build/$triple/debug/libbackup.so" "-Wl,-rpath,$build/$triple/debug" -pthread
+  runtime=$(rustc +nightly --print sysroot)/lib/rustlib/$triple/lib/librustc-nightly_rt.tsan.a
+  gcc -std=c99 -D_POSIX_C_SOURCE=200809L -g -fsanitize=thread -I include -c -o "$build/threads.o" backup-ffi/tests/programs/threads.c
+  gcc -rdynamic -o "$build/threads" "$build/threads.o" -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive \
+    "$build/$triple/debug/libbackup.so" "-Wl,-rpath,$build/$triple/debug" -pthread -ldl -lm -lrt
   ln -sf libbackup.so "$build/$triple/debug/libbackup.so.1"
   TSAN_OPTIONS=halt_on_error=1 "$build/threads" "${BACKUP_TSAN_ROUNDS:-20}"
 }

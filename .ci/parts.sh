@@ -28,8 +28,24 @@ venv() {
 python_package() {
   venv "$1" backup-py/requirements-dev.txt
   "$cache/$1/bin/pip" install -q --force-reinstall --no-deps ./backup-py
-  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant
+  simulated_tenant
   export BACKUP_SIMULATED_TENANT=$target/release/simulated-tenant
+}
+
+# The simulated tenant, and a program that copies its drives.
+simulated_tenant() {
+  cargo build --release --locked -p backup-graph --features sim-tls --bin simulated-tenant --example copy_drive
+}
+
+# Installs what is missing of these commands, each from the Debian package of its name, where CI runs as root.
+tools() {
+  local command missing=()
+  for command in "$@"; do
+    command -v "$command" >/dev/null || missing+=("$command")
+  done
+  if [ ${#missing[@]} -gt 0 ] && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq "${missing[@]}" >/dev/null
+  fi
 }
 
 # The tests of the package that python_package has installed in $cache/$1.

@@ -56,8 +56,8 @@ def tools():
 
 
 def build():
-    """The program that is counted."""
-    command = ["cargo", "build", "--release", "--locked", "-p", "backup-benches", "--example", "counts"]
+    """The program that is counted; with the features of compare.py's, so that nothing is built twice."""
+    command = ["cargo", "build", "--release", "--locked", "-p", "backup-benches", "--features", "program", "--example", "counts"]
     subprocess.run(command, cwd=ROOT, check=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/counts"
 

@@ -3235,7 +3235,8 @@ BACKUP_API void backup_decisions_free(backup_decisions *decisions);
  *
  * Items that cannot be read are no error; the result counts and `problems` names them. Options (may be NULL):
  * `full` (true, false), enumerate everything although the source could tell what changed; `label.NAME`, a text of your
- * own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
+ * own that the snapshot keeps; `compression`, how much work goes into what is stored: `adaptive` (thorough where that pays, the default), `fast` or
+ * `thorough`; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
  * which share of the items before on a loss or a change is reported as suspicious (default 25, above 100 for never).
  * `cancel`, `result`, `problems` and `progress` may be NULL. Several backups of one repository may run at once.
  */

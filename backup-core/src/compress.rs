@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::error::{Error, Result};
 
@@ -19,54 +19,150 @@ const LEVEL: i32 = 3;
 /// (docs/decisions/0004-speed.md).
 const HASH_LOG: u32 = 15;
 const CHAIN_LOG: u32 = 14;
+/// The thorough search: zstd's lazy strategy, which here finds the rows of its table with vector instructions; up to 2^6 earlier places for
+/// each, which begin with the same 6 bytes. A deeper search is not to be had at this cost: level 12 takes twice as long for the same
+/// (docs/decisions/0004-speed.md).
+const THOROUGH_SEARCH_LOG: u32 = 6;
+const THOROUGH_MIN_MATCH: u32 = 6;
+const THOROUGH_HASH_LOG: u32 = 18;
+
+/// How hard repetitions are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// The newest earlier place, in two small tables.
+    Fast,
+    /// The best of many earlier places: a third to an eighth of the speed.
+    Thorough,
+    /// Both, and the shorter is kept.
+    Both,
+}
+
+/// How long [`Effort::Both`] found the same bytes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    pub(crate) fast: usize,
+    pub(crate) thorough: usize,
+}
 
 thread_local! {
     /// Contexts of this thread. Making one costs as much as compressing 100 KB; each keeps about 1 MB.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static FAST: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static THOROUGH: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
     /// Where pieces are joined, because zstd compresses what lies in one place.
     static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Appends the pieces to `out` as [`compress_onto`] appends one.
-pub(crate) fn compress_pieces_onto(out: &mut Vec<u8>, pieces: &[Bytes]) -> Result<u8> {
+/// Appends the pieces to `out` as [`compress_onto`] appends one, with as much effort as is said; the codec, and what both efforts gave.
+pub(crate) fn compress_pieces_onto(
+    out: &mut Vec<u8>,
+    pieces: &[Bytes],
+    effort: Effort,
+) -> Result<(u8, Option<Lengths>)> {
     match pieces {
-        [one] => compress_onto(out, one),
+        [one] => compress_with(out, one, effort),
         _ => JOINED.with_borrow_mut(|joined| {
             joined.clear();
             joined.reserve_exact(pieces.iter().map(Bytes::len).sum());
             pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-            compress_onto(out, joined)
+            compress_with(out, joined, effort)
         }),
     }
 }
 
 /// Appends `raw` to `out`, compressed if zstd saves at least 1/32 of it, else as it is; the codec.
 pub(crate) fn compress_onto(out: &mut Vec<u8>, raw: &[u8]) -> Result<u8> {
+    compress_with(out, raw, Effort::Fast).map(|(codec, _)| codec)
+}
+
+fn compress_with(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(u8, Option<Lengths>)> {
     let start = out.len();
-    out.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
-    let failed = |error| Error::bug("zstd failed").with_source(error);
-    COMPRESSOR.with_borrow_mut(|slot| {
-        let context = match slot {
-            Some(context) => context,
-            None => slot.insert(compressor().map_err(failed)?),
-        };
-        let mut tail = Cursor::new(&mut *out);
-        tail.set_position(start as u64);
-        context.compress_to_buffer(raw, &mut tail).map(drop).map_err(failed)
-    })?;
-    if out.len() - start < raw.len() - raw.len() / 32 {
-        return Ok(ZSTD);
+    let saves = |len: usize| len < raw.len() - raw.len() / 32;
+    let first = append(out, raw, if effort == Effort::Thorough { Effort::Thorough } else { Effort::Fast })?;
+    let mut lengths = None;
+    if effort == Effort::Both && saves(first) {
+        let thorough = improve(out, start, raw)?;
+        lengths = Some(Lengths { fast: first, thorough });
+    }
+    if saves(out.len() - start) {
+        return Ok((ZSTD, lengths));
     }
     out.truncate(start);
     out.extend_from_slice(raw);
-    Ok(STORED)
+    Ok((STORED, lengths))
 }
 
-fn compressor() -> std::io::Result<Compressor<'static>> {
+/// Appends a zstd frame of `raw`; its length.
+fn append(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<usize> {
+    let start = out.len();
+    out.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));
+    let slot = if effort == Effort::Thorough { &THOROUGH } else { &FAST };
+    slot.with_borrow_mut(|slot| {
+        let context = match slot {
+            Some(context) => context,
+            None => slot.insert(context(effort)?),
+        };
+        into(context, out, start, raw).map_err(failed)
+    })
+}
+
+/// Puts a thorough frame of `raw` in the place of the fast one that `out` has from `start` on, if it is shorter; how long it is, or would be.
+fn improve(out: &mut Vec<u8>, start: usize, raw: &[u8]) -> Result<usize> {
+    let middle = out.len();
+    let fast = middle - start;
+    // No more room than it may take: one that does not fit is no better. It may have a little more.
+    out.reserve_exact(fast);
+    THOROUGH.with_borrow_mut(|slot| {
+        // One that is made for a trial goes with it: most trials change nothing, and it takes 1.5 MB.
+        let mut made = None;
+        let context = match slot {
+            Some(context) => context,
+            None => made.insert(context(Effort::Thorough)?),
+        };
+        let thorough = into(context, out, middle, raw).unwrap_or(fast);
+        if thorough < fast {
+            out.drain(start..middle);
+        } else {
+            out.truncate(middle);
+        }
+        Ok(thorough)
+    })
+}
+
+/// Writes a zstd frame of `raw` to where `out` begins to be free; its length. Fails if it does not fit.
+fn into(
+    context: &mut Compressor<'static>,
+    out: &mut Vec<u8>,
+    start: usize,
+    raw: &[u8],
+) -> std::io::Result<usize> {
+    let mut tail = Cursor::new(out);
+    tail.set_position(start as u64);
+    context.compress_to_buffer(raw, &mut tail)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::bug("zstd failed").with_source(error)
+}
+
+fn context(effort: Effort) -> Result<Compressor<'static>> {
+    if effort == Effort::Thorough { thorough() } else { fast() }.map_err(failed)
+}
+
+fn fast() -> std::io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(LEVEL)?;
     compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
     compressor.set_parameter(CParameter::ChainLog(CHAIN_LOG))?;
+    Ok(compressor)
+}
+
+fn thorough() -> std::io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::Strategy(Strategy::ZSTD_lazy))?;
+    compressor.set_parameter(CParameter::SearchLog(THOROUGH_SEARCH_LOG))?;
+    compressor.set_parameter(CParameter::MinMatch(THOROUGH_MIN_MATCH))?;
+    compressor.set_parameter(CParameter::HashLog(THOROUGH_HASH_LOG))?;
+    compressor.set_parameter(CParameter::ChainLog(THOROUGH_HASH_LOG))?;
     Ok(compressor)
 }
 
@@ -168,8 +264,12 @@ mod tests {
                 0 => vec![raw.clone().into()],
                 _ => raw.chunks(1 + next(raw.len() + 1)).map(Bytes::copy_from_slice).collect(),
             };
-            let codec = compress_pieces_onto(&mut out, &pieces).unwrap();
+            let effort = [Effort::Fast, Effort::Thorough, Effort::Both][next(3)];
+            let (codec, lengths) = compress_pieces_onto(&mut out, &pieces, effort).unwrap();
             let stored = &out[start..];
+            if let Some(Lengths { fast, thorough }) = lengths {
+                assert_eq!(stored.len(), fast.min(thorough), "case {case}");
+            }
             assert!(decompress(codec, stored, raw.len()).unwrap() == raw, "case {case}");
             assert!(stored.len() <= raw.len() && out[..start].iter().all(|byte| *byte == 9), "case {case}");
             if codec == ZSTD {
@@ -199,8 +299,9 @@ mod tests {
         assert_eq!((&out[..4], &out[4..]), (&b"head"[..], &noise[..]));
         out.truncate(4);
         assert_eq!(
-            compress_pieces_onto(&mut out, &[vec![7; 2500].into(), vec![7; 2500].into()]).unwrap(),
-            ZSTD
+            compress_pieces_onto(&mut out, &[vec![7; 2500].into(), vec![7; 2500].into()], Effort::Fast)
+                .unwrap(),
+            (ZSTD, None)
         );
         assert_eq!((&out[..4], decompress(ZSTD, &out[4..], 5000).unwrap()), (&b"head"[..], vec![7; 5000]));
     }

@@ -110,11 +110,11 @@ pub use memory::{MemorySink, MemorySource, ReadFault, Restored};
 pub use policy::Policy;
 pub use progress::{CancelToken, Control, Phase, Progress};
 pub use repo::{
-    BackupReport, BackupRun, Browser, Difference, Differences, DrillFinding, DrillReport, DrillRun,
-    ExtendReport, ExtendRun, Head, KeySlot, Listing, MirrorReport, MirrorRun, Options, ParityReport,
-    ParityRun, PruneReport, PruneRun, Repository, RestoreReport, RestoreRun, Retained, SalvageOptions,
-    SalvageReport, SnapshotInfo, SnapshotSource, SnapshotSummary, Suspicion, VerifyLevel, VerifyReport,
-    VerifyRun,
+    BackupReport, BackupRun, Browser, Compression, Difference, Differences, DrillFinding, DrillReport,
+    DrillRun, ExtendReport, ExtendRun, Head, KeySlot, Listing, MirrorReport, MirrorRun, Options,
+    ParityReport, ParityRun, PruneReport, PruneRun, Repository, RestoreReport, RestoreRun, Retained,
+    SalvageOptions, SalvageReport, SnapshotInfo, SnapshotSource, SnapshotSummary, Suspicion, VerifyLevel,
+    VerifyReport, VerifyRun,
 };
 pub use retention::{Candidate, Decision, LabelMatch, Reason, Retention};
 pub use scrub::{Damage, Repair, ScrubReport, ScrubRun, scrub};

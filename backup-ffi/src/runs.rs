@@ -121,7 +121,8 @@ unsafe impl Crossing for backup_verify_result {
 ///
 /// Items that cannot be read are no error; the result counts and `problems` names them. Options (may be NULL):
 /// `full` (true, false), enumerate everything although the source could tell what changed; `label.NAME`, a text of your
-/// own that the snapshot keeps; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
+/// own that the snapshot keeps; `compression`, how much work goes into what is stored: `adaptive` (thorough where that pays, the default), `fast` or
+/// `thorough`; `checkpoint_bytes`, stored bytes after which a crash loses nothing; `suspicious_percent`, from
 /// which share of the items before on a loss or a change is reported as suspicious (default 25, above 100 for never).
 /// `cancel`, `result`, `problems` and `progress` may be NULL. Several backups of one repository may run at once.
 #[must_use]
@@ -159,6 +160,9 @@ pub unsafe extern "C" fn backup_repo_backup(
         }
         if let Some(percent) = settings.take_parsed("suspicious_percent")? {
             run = run.suspicious_percent(percent);
+        }
+        if let Some(compression) = settings.take_parsed("compression")? {
+            run = run.compression(compression);
         }
         for (name, value) in settings.take_prefixed("label.") {
             run = run.label(name, value);

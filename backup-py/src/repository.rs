@@ -249,7 +249,7 @@ impl Repository {
     /// Backs up a source: a new snapshot.
     #[pyo3(signature = (
         source, *, labels = None, full = false, checkpoint_bytes = None, suspicious_percent = 25,
-        cancel = None, on_progress = None
+        compression = "adaptive", cancel = None, on_progress = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn backup<'py>(
@@ -260,11 +260,13 @@ impl Repository {
         full: bool,
         checkpoint_bytes: Option<u64>,
         suspicious_percent: u32,
+        compression: &str,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (source, labels) = (folder::source(source, Caller::Thread)?, pairs(labels)?);
-        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
+        let compression = compression.parse().or_raise(py)?;
+        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent, compression };
         let report = wait(py, runs::backup(py, &self.shared, what, cancel, on_progress)?)?;
         results::backup(py, &report)
     }
@@ -272,7 +274,7 @@ impl Repository {
     /// Does what `backup` does, for `await`.
     #[pyo3(signature = (
         source, *, labels = None, full = false, checkpoint_bytes = None, suspicious_percent = 25,
-        cancel = None, on_progress = None
+        compression = "adaptive", cancel = None, on_progress = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn backup_async<'py>(
@@ -283,11 +285,13 @@ impl Repository {
         full: bool,
         checkpoint_bytes: Option<u64>,
         suspicious_percent: u32,
+        compression: &str,
         cancel: Option<&Bound<'py, CancelToken>>,
         on_progress: Callback<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (source, labels) = (folder::source(source, Caller::EventLoop)?, pairs(labels)?);
-        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent };
+        let compression = compression.parse().or_raise(py)?;
+        let what = Backup { source, labels, full, checkpoint_bytes, suspicious_percent, compression };
         let job = runs::backup(py, &self.shared, what, cancel, on_progress)?;
         promise(py, job, |py, report| results::backup(py, &report).map(Bound::unbind))
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_core::{
-    BackupReport, Conflict, PruneReport, RestoreReport, Retained, Sink, SnapshotId, Source, VerifyLevel,
-    VerifyReport,
+    BackupReport, Compression, Conflict, PruneReport, RestoreReport, Retained, Sink, SnapshotId, Source,
+    VerifyLevel, VerifyReport,
 };
 use pyo3::prelude::*;
 
@@ -22,6 +22,7 @@ pub(crate) struct Backup {
     pub(crate) full: bool,
     pub(crate) checkpoint_bytes: Option<u64>,
     pub(crate) suspicious_percent: u32,
+    pub(crate) compression: Compression,
 }
 
 /// The arguments of `restore`.
@@ -57,6 +58,7 @@ pub(crate) fn backup(
     Job::run(shared.poison(), token(cancel), on_progress, move |Link { token, report }| async move {
         let (source, _turn) = what.source.take(&token).await?;
         let run = repository.backup(source).suspicious_percent(what.suspicious_percent);
+        let run = run.compression(what.compression);
         let mut run = watch!(run, token, report);
         if what.full {
             run = run.full();

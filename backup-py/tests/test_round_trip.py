@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import random
 import shutil
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import backup_py
-from backup_py import FolderSink, FolderSource, Progress, Repository
+from backup_py import Compression, FolderSink, FolderSource, Progress, Repository
 from conftest import KEY, describe, settle
 
 
@@ -206,3 +207,23 @@ def test_a_mass_deletion_is_reported(repository: Repository, tmp_path: Path) -> 
     for number in range(30):
         (root / str(number)).unlink()
     assert repository.backup(source).suspicions == ("30 of 40 items are gone",)
+
+
+def test_what_is_stored_gets_as_much_work_as_is_asked_for(tmp_path: Path) -> None:
+    words, chance = [f"word{number} " for number in range(16)], random.Random(1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/mails").write_text("".join(chance.choices(words, k=500_000)))
+    source, stored = FolderSource(tmp_path / "in"), []
+    efforts: tuple[Compression, ...] = ("fast", "thorough", "adaptive")
+    for compression in efforts:
+        with Repository.init(tmp_path / compression, raw_key=KEY) as repository:
+            done = repository.backup(source, compression=compression)
+            stored.append(done.stats.bytes_stored)
+            repository.restore(done.snapshot, FolderSink(tmp_path / f"out-{compression}"))
+            assert (tmp_path / f"out-{compression}/mails").read_bytes() == (tmp_path / "in/mails").read_bytes()
+    fast, thorough, adaptive = stored
+    assert thorough < 0.95 * fast
+    # A first frame is tried both ways.
+    assert adaptive < 0.97 * fast
+    with pytest.raises(backup_py.InvalidArgumentError, match="adaptive, fast, thorough"):
+        repository.backup(source, compression="best")  # type: ignore[arg-type]

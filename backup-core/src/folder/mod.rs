@@ -16,6 +16,7 @@ mod place;
 mod read;
 mod sink;
 mod source;
+mod tag;
 mod walk;
 mod write;
 

@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{Meta, failed, show};
+use super::{Meta, failed, show, tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::Tag;
 
@@ -44,7 +44,7 @@ impl Reader {
             let error = Error::new(ErrorKind::ChangedWhileReading, "file was replaced by something else");
             return Err(error.with_item(show(path)));
         }
-        let replaced = file_id_in(tag).is_some_and(|listed| listed != before.file_id());
+        let replaced = tag::file_id(tag).is_some_and(|listed| listed != before.file_id());
         let run = if before.is_sparse() { Run::Unknown } else { Run::Data(before.size) };
         Ok(Self { file, path: path.to_vec(), before, replaced, offset: 0, run, done: false })
     }
@@ -123,14 +123,6 @@ impl Iterator for Reader {
         self.done = true;
         piece.or_else(|| self.verdict().err().map(Err))
     }
-}
-
-/// Device and inode in a tag of this module.
-fn file_id_in(tag: &Tag) -> Option<(u64, u64)> {
-    let text = std::str::from_utf8(tag.as_bytes()).ok()?;
-    let mut fields = text.split('|').skip(3);
-    let inode = fields.next()?.parse().ok()?;
-    Some((fields.next()?.parse().ok()?, inode))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "macos"))]

@@ -1,11 +1,9 @@
 //! The walk over a folder: parents first, names in the order of their bytes, one listing in memory per level.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -13,9 +11,9 @@ use rustix::io::Errno;
 
 use super::dirs::{Dirs, LIST};
 use super::source::Shared;
-use super::{Meta, attribute, failed, id_of, is_id, join, show, split};
+use super::{Meta, attribute, failed, id_of, is_id, join, show, split, tag};
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Item, ItemId, ItemKind, Name, Stream, Tag, Times, Value};
+use crate::item::{Item, ItemId, ItemKind, Name, Stream, Times, Value};
 use crate::limits;
 use crate::source::{Change, Problem};
 use crate::time::Timestamp;
@@ -23,10 +21,6 @@ use crate::time::Timestamp;
 /// Directory handles that the walk itself keeps; deeper down, those nearest to the root are opened again on the way
 /// back, so that a deep tree does not exhaust the process's file handles.
 const LEVELS_OPEN_MAX: usize = 32;
-/// Two writes within this time may leave the same time stamp: the coarsest tick of a current Unix kernel.
-const TICK_NANOS: i128 = 20_000_000;
-/// The same on a file system that keeps whole seconds, or two of them.
-const COARSE_TICK_NANOS: i128 = 2_000_000_000;
 
 /// One directory that the walk is in.
 struct Level {
@@ -46,8 +40,8 @@ pub(super) struct Walk {
     links: HashMap<(u64, u64), (ItemId, u64)>,
     device: u64,
     phase: Phase,
-    /// Room for the text of a tag.
-    tag: String,
+    /// Room for the bytes of a tag.
+    tag: Vec<u8>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -66,7 +60,7 @@ enum Step {
 impl Walk {
     pub(super) fn new(shared: Arc<Shared>, dirs: Arc<Dirs>) -> Self {
         let (levels, links) = (Vec::new(), HashMap::new());
-        Self { shared, dirs, levels, links, device: 0, phase: Phase::Start, tag: String::new() }
+        Self { shared, dirs, levels, links, device: 0, phase: Phase::Start, tag: Vec::new() }
     }
 
     fn start(&mut self) -> Result<Change> {
@@ -207,7 +201,7 @@ impl Walk {
         if meta.is_sparse() {
             item.attributes.insert(attribute::SPARSE.to_owned(), Value::Bool(true));
         }
-        item.tag = tag(meta, &mut self.tag);
+        item.tag = tag::of(meta, &mut self.tag);
         item.streams = vec![Stream::new(Stream::CONTENT, Some(meta.size))];
         item
     }
@@ -293,26 +287,6 @@ fn item(id: ItemId, parent: Option<ItemId>, name: Name, meta: &Meta) -> Item {
         item.attributes.insert(name.to_owned(), Value::Int(value.into()));
     }
     item
-}
-
-/// The version mark. A file that was touched within the last tick could be touched again without a new time stamp, so
-/// its mark is good for this run only and the next run reads it once more.
-fn tag(meta: &Meta, text: &mut String) -> Tag {
-    let (modified, changed) = (meta.modified, meta.changed);
-    text.clear();
-    // Writing to text does not fail.
-    let _ = write!(
-        text,
-        "{}|{}.{:09}|{}.{:09}|{}|{}",
-        meta.size, modified.0, modified.1, changed.0, changed.1, meta.inode, meta.device
-    );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    let tick = if changed.1 == 0 && modified.1 == 0 { COARSE_TICK_NANOS } else { TICK_NANOS };
-    let changed = i128::from(changed.0) * 1_000_000_000 + i128::from(changed.1);
-    if i128::try_from(now).unwrap_or(i128::MAX) - changed < tick {
-        let _ = write!(text, "|{now}");
-    }
-    text.as_bytes().into()
 }
 
 fn problem(path: &[u8], error: Error) -> Step {

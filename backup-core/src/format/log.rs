@@ -39,7 +39,7 @@ pub(crate) struct RepoConfig {
 impl RepoConfig {
     /// What this version creates.
     pub(crate) const fn new(repo: RepoId) -> Self {
-        Self { repo, chunks: ChunkSizes::DEFAULT, node_target: 8 << 10 }
+        Self { repo, chunks: ChunkSizes::DEFAULT, node_target: 4 << 10 }
     }
 
     fn encode(&self) -> Vec<u8> {

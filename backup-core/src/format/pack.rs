@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::wire::{Reader, Write};
 use super::{read_envelope, write_envelope};
-use crate::compress;
+use crate::compress::{self, Effort, Lengths};
 use crate::crypto::{HEADER_LEN, ObjectSealer, OpenedObject, TAG_LEN};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
@@ -111,23 +111,25 @@ thread_local! {
     static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Compresses and seals the raw bytes of a frame, which are `raw_len` in all; the result is what goes into the pack. CPU-heavy.
+/// Compresses and seals the raw bytes of a frame, which are `raw_len` in all; the result is what goes into the pack, and what was found
+/// out on the way. CPU-heavy.
 pub(crate) fn seal_frame(
     sealer: &ObjectSealer,
     part: u32,
     pieces: &[Bytes],
     raw_len: usize,
-) -> Result<Vec<u8>> {
+    effort: Effort,
+) -> Result<(Vec<u8>, Option<Lengths>)> {
     SEALED.with_borrow_mut(|bytes| {
         bytes.clear();
         bytes.u8(compress::STORED);
         bytes.len32(raw_len);
-        let codec = compress::compress_pieces_onto(bytes, pieces)?;
+        let (codec, lengths) = compress::compress_pieces_onto(bytes, pieces, effort)?;
         if let Some(first) = bytes.first_mut() {
             *first = codec;
         }
         sealer.seal(part, bytes, 0)?;
-        Ok(bytes.clone())
+        Ok((bytes.clone(), lengths))
     })
 }
 

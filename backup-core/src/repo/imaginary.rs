@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Repository;
 use super::session::Session;
+use super::{Compression, Repository};
 use crate::crypto::{Class, HEADER_LEN, Header, ObjectName};
 use crate::error::Result;
 use crate::format::pack::{ChunkSpan, FrameSpan};
@@ -29,7 +29,7 @@ impl Repository {
         let mut next = numbers.start;
         while next < numbers.end {
             let end = numbers.end.min(next + per_commit);
-            let session = Session::begin(Arc::clone(&self.inner))?;
+            let session = Session::begin(Arc::clone(&self.inner), Compression::default())?;
             // Only what is sealed tells one pack's header from another's.
             let name = ObjectName::Pack(ObjectId::from_bytes([0; ObjectId::LEN]));
             let header = *session.keys.begin(&self.inner.env, name, Class::Data)?.header();

@@ -9,7 +9,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, future};
 
 use super::Inner;
+use super::pace::{Compression, Pace};
 use super::session::Counters;
+use crate::compress::{Effort, Lengths};
 use crate::crypto::{Class, ObjectName, ObjectSealer, SessionKeys, object_hash};
 use crate::error::{Error, Result};
 use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, closed_len, seal_frame};
@@ -156,6 +158,7 @@ struct Sealed {
     raw_len: usize,
     chunks: Vec<(ChunkId, u32, u32)>,
     bytes: Vec<u8>,
+    tried: Option<Lengths>,
 }
 
 /// Runs until the sender is dropped; anything not flushed by then is given up.
@@ -163,6 +166,7 @@ pub(super) async fn run(
     inner: &Inner,
     keys: &SessionKeys,
     counters: &Counters,
+    compression: Compression,
     stored: Stored,
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<()> {
@@ -175,6 +179,7 @@ pub(super) async fn run(
     let mut data_ended = false;
     let sealing_max = inner.env.parallelism() + 1;
     let mut window = Window::new();
+    let mut pace = Pace::new(compression);
     loop {
         if flush.is_some() && sealing.is_empty() {
             for pack in packs.drain(..) {
@@ -201,14 +206,19 @@ pub(super) async fn run(
                 stored.locked = stored.locked.min(locked);
             }
             sealed = sealing.select_next_some() => {
-                if let Some(pack) = place(&mut packs, sealed?) {
+                let sealed: Sealed = sealed?;
+                if let Some(lengths) = sealed.tried {
+                    pace.tried(lengths);
+                }
+                if let Some(pack) = place(&mut packs, sealed) {
                     uploads.push(upload(inner, pack));
                 }
             }
             command = next.fuse() => match command {
                 Some(Command::Frame(frame)) => {
                     data_ended &= frame.class != Class::Data;
-                    sealing.push(dispatch(inner, keys, &mut packs, &mut rooms, frame)?);
+                    let effort = pace.next(frame.class);
+                    sealing.push(dispatch(inner, keys, &mut packs, &mut rooms, frame, effort)?);
                 }
                 Some(Command::EndData) => {
                     data_ended = true;
@@ -230,6 +240,7 @@ fn dispatch(
     packs: &mut Vec<OpenPack>,
     rooms: &mut Vec<Vec<u8>>,
     frame: Frame,
+    effort: Effort,
 ) -> Result<impl Future<Output = Result<Sealed>> + Send + use<>> {
     let [choice] = inner.env.random::<1>()?;
     let mut open = packs.iter().enumerate().filter(|(_, pack)| pack.class == frame.class && !pack.closing);
@@ -264,8 +275,8 @@ fn dispatch(
     pack.next_part += 1;
     pack.outstanding += 1;
     Ok(inner.env.run(move || {
-        let bytes = seal_frame(&sealer, part, &frame.pieces, frame.len)?;
-        Ok(Sealed { pack: id, part, raw_len: frame.len, chunks: frame.chunks, bytes })
+        let (bytes, tried) = seal_frame(&sealer, part, &frame.pieces, frame.len, effort)?;
+        Ok(Sealed { pack: id, part, raw_len: frame.len, chunks: frame.chunks, bytes, tried })
     }))
 }
 

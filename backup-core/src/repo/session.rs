@@ -15,6 +15,7 @@ use super::Inner;
 use super::batcher::Batcher;
 use super::ingest::{Cutting, INLINE_BYTES, Named, Naming, STEP_BYTES, Step};
 use super::log::State;
+use super::pace::Compression;
 use super::pipeline::{self, Command, Frame, Packs, Stored};
 use crate::crypto::{Class, ObjectName, SessionKeys, chunk_id, object_hash};
 use crate::dedup::{Index, Run};
@@ -82,6 +83,7 @@ pub(super) struct Session {
     naming: Mutex<Arc<Naming>>,
     boundary: Boundary,
     counters: Counters,
+    compression: Compression,
     small: Batcher,
     /// Chunks that this session has sent down the pipeline, but for those that `naming` knows by now.
     seen: Mutex<HashSet<ChunkId>>,
@@ -95,7 +97,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn begin(inner: Arc<Inner>) -> Result<Self> {
+    pub(super) fn begin(inner: Arc<Inner>, compression: Compression) -> Result<Self> {
         let keys = SessionKeys::generate(&inner.env, inner.id, &inner.ring)?;
         let state = inner.state();
         let (commands, receiver) = mpsc::channel(1);
@@ -110,6 +112,7 @@ impl Session {
             })),
             boundary: Boundary::new(inner.ring.boundary()?.clone(), state.config.node_target),
             counters: Counters::default(),
+            compression,
             small: Batcher::new(inner.env.clone()),
             seen: Mutex::default(),
             data: AsyncMutex::new(Frame::new(Class::Data)),
@@ -125,8 +128,9 @@ impl Session {
     /// Runs `work` and the pipeline side by side; the first failure of either ends both.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let receiver = lock(&self.receiver).take().ok_or_else(|| Error::bug("a session is driven twice"))?;
+        let stored = Arc::clone(&self.stored);
         let pipeline =
-            pipeline::run(&self.inner, &self.keys, &self.counters, Arc::clone(&self.stored), receiver);
+            pipeline::run(&self.inner, &self.keys, &self.counters, self.compression, stored, receiver);
         let work = async {
             let result = work.await;
             self.commands.lock().await.close_channel();

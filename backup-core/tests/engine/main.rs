@@ -13,6 +13,7 @@ mod along;
 mod browse;
 mod cache;
 mod checkpoints;
+mod compression;
 mod copies;
 mod crash;
 mod drill;

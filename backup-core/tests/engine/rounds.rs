@@ -216,7 +216,7 @@ fn one_item_is_read_in_four_rounds() {
 #[test]
 fn a_restore_waits_for_trees_once_and_reads_contents_from_many_packs_at_once() {
     for (files, revisions, changed, most) in
-        [(40, 3, 2, 4), (2_000, 2, 20, 4), (2_000, 100, 20, 11), (20_000, 2, 200, 13)]
+        [(40, 3, 2, 4), (2_000, 2, 20, 4), (2_000, 100, 20, 13), (20_000, 2, 200, 13)]
     {
         let (store, snapshot) = stored(files, revisions, changed);
         let (repo, _) = opened(&store);

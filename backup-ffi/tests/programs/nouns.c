@@ -52,6 +52,7 @@ static backup_result back_up(const backup_repo *repo, const char *folder, const 
   memset(&done, 0, sizeof done);
   done.struct_size = sizeof done;
   MUST(backup_options_set(how, "label.ticket", "4711"));
+  MUST(backup_options_set(how, "compression", "thorough"));
   MUST(backup_source_folder(folder, named, &source));
   MUST(backup_repo_backup(repo, source, how, NULL, &done, NULL, NULL, NULL));
   MUST(backup_source_metrics(source, &metrics));

@@ -119,6 +119,7 @@ from .reports import (
 from .results import (
     BackupReport,
     Collection,
+    Compression,
     Conflict,
     Decision,
     Difference,
@@ -153,6 +154,7 @@ __all__ = [
     "Change",
     "ChangedWhileReadingError",
     "Collection",
+    "Compression",
     "Conflict",
     "Contents",
     "CorruptError",

@@ -39,6 +39,7 @@ from .reports import (
 )
 from .results import (
     BackupReport,
+    Compression,
     Conflict,
     Decision,
     Difference,
@@ -357,6 +358,7 @@ class Repository:
         full: bool = False,
         checkpoint_bytes: int | None = None,
         suspicious_percent: int = 25,
+        compression: Compression = "adaptive",
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> BackupReport:
@@ -365,7 +367,9 @@ class Repository:
         `labels` are names and values of your own that the snapshot keeps, each of at most 1,024 bytes. `full` enumerates
         everything although the source could tell what changed. `checkpoint_bytes` are the stored bytes after which an
         interrupted run loses nothing (512 MiB; at least 1 MiB). `suspicious_percent` is the share of the previous snapshot's
-        items from which on a loss or a change is reported as a suspicion; above 100 for never.
+        items from which on a loss or a change is reported as a suspicion; above 100 for never. `compression` is how much work
+        goes into what is stored: `"fast"`, as fast as a disk; `"thorough"`, shorter by a twentieth to a fifth at 50 to 120 MB a
+        second and core; `"adaptive"`, thorough while that makes the content at hand shorter by a sixth, such as mails.
 
         Items that cannot be read are no exception: the report names them, and the snapshot is `incomplete`.
 
@@ -385,6 +389,7 @@ class Repository:
         full: bool = False,
         checkpoint_bytes: int | None = None,
         suspicious_percent: int = 25,
+        compression: Compression = "adaptive",
         cancel: CancelToken | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Future[BackupReport]:

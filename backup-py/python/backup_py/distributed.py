@@ -39,7 +39,7 @@ from ._backup import Repository
 from ._html import Shown
 from .address import RepositoryAddress
 from .exceptions import BackupError, ExtensionError, FencedError
-from .results import BackupReport
+from .results import BackupReport, Compression
 
 __all__ = [
     "EnvironmentSecret",
@@ -105,6 +105,8 @@ class Job:
     """As for `Repository.backup`."""
     checkpoint_bytes: int | None = None
     """As for `Repository.backup`: what a lost worker may cost."""
+    compression: Compression = "adaptive"
+    """As for `Repository.backup`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -302,6 +304,7 @@ def _back_up(job: Job, recipe: _Recipe, _marker: str) -> _Outcome:
             labels=job.labels,
             full=job.full,
             checkpoint_bytes=job.checkpoint_bytes,
+            compression=job.compression,
         )
     except Exception as error:  # noqa: BLE001 - a value of the outcome
         failed = _picklable(error)

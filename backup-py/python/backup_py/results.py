@@ -18,6 +18,7 @@ from .exceptions import BackupError
 __all__ = [
     "BackupReport",
     "Collection",
+    "Compression",
     "Conflict",
     "Difference",
     "Finding",
@@ -37,6 +38,7 @@ __all__ = [
     "VerifyReport",
 ]
 
+Compression = Literal["adaptive", "fast", "thorough"]
 Conflict = Literal["skip", "replace", "keep_both"]
 """What a restore does where a name is taken: leave what is there, put the item in its place, or put it beside."""
 

@@ -15,6 +15,7 @@ use futures_util::future;
 use futures_util::stream::StreamExt;
 
 use super::log::described;
+use super::pace::Compression;
 use super::session::Session;
 use super::staging::{Staging, Step};
 use super::suspicion::{SUSPICIOUS_PERCENT, Suspicion};
@@ -50,6 +51,7 @@ pub struct BackupRun<'a> {
     full: bool,
     checkpoint_bytes: u64,
     suspicious_percent: u32,
+    compression: Compression,
 }
 
 /// What a backup did.
@@ -94,6 +96,7 @@ impl<'a> BackupRun<'a> {
             full: false,
             checkpoint_bytes: CHECKPOINT_BYTES,
             suspicious_percent: SUSPICIOUS_PERCENT,
+            compression: Compression::default(),
         }
     }
 
@@ -112,6 +115,12 @@ impl<'a> BackupRun<'a> {
     /// Commits chunks each time this many bytes were stored (default 512 MiB): what a crash may cost.
     pub fn checkpoint_every(mut self, bytes: u64) -> Self {
         self.checkpoint_bytes = bytes.max(1 << 20);
+        self
+    }
+
+    /// How much work goes into making what is stored shorter (default [`Compression::Adaptive`]).
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -135,7 +144,7 @@ impl<'a> BackupRun<'a> {
         inner.check_writable().await?;
         let collection = self.source.collection();
         let bases = Bases::find(&inner, &collection).await?;
-        let session = Session::begin(Arc::clone(&inner))?;
+        let session = Session::begin(Arc::clone(&inner), self.compression)?;
         let run = Run {
             inner: &inner,
             session: &session,

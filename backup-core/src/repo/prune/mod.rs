@@ -21,6 +21,7 @@ use futures_util::{StreamExt, stream};
 use super::commit::Written;
 use super::early::Early;
 use super::log::{State, described};
+use super::pace::Compression;
 use super::pipeline::Packs;
 use super::session::Session;
 use super::stored::{Listed, is_past};
@@ -297,7 +298,7 @@ impl Prune<'_, '_> {
         copied: &[PackUse],
         uses: &HashMap<ObjectId, PackUse>,
     ) -> Result<()> {
-        let session = Session::begin(Arc::clone(self.inner))?;
+        let session = Session::begin(Arc::clone(self.inner), Compression::default())?;
         let work = async {
             let copied = self.copy(&session, marks, copied).await?;
             session.flush().await?;

@@ -15,7 +15,7 @@ use crate::memory::{MemorySink, MemorySource};
 use crate::repo::log::State;
 use crate::repo::pipeline::Packs;
 use crate::repo::session::Session;
-use crate::repo::{Options, Repository, VerifyLevel};
+use crate::repo::{Compression, Options, Repository, VerifyLevel};
 use crate::secret::Credential;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::environment;
@@ -33,7 +33,7 @@ fn ids(repo: &Repository) -> Vec<SnapshotId> {
 /// Puts three segments in the place of each, with a part of every pack each.
 async fn split(repo: &Repository) {
     let inner = &repo.inner;
-    let session = Session::begin(Arc::clone(inner)).unwrap();
+    let session = Session::begin(Arc::clone(inner), Compression::default()).unwrap();
     let (mut state, mut old, mut written) = (State::clone(&inner.state()), Vec::new(), Vec::new());
     for named in state.segments.clone() {
         let segment = inner.read_segment(named).await.unwrap();

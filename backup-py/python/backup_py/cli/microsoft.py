@@ -189,7 +189,12 @@ class _TenantRun:
 
         settings = self._context.settings
         report = self._repository.backup(
-            source, full=settings.full, labels=labels_of(settings), cancel=self._token, on_progress=watch
+            source,
+            full=settings.full,
+            labels=labels_of(settings),
+            compression=settings.compression,
+            cancel=self._token,
+            on_progress=watch,
         )
         return source.collection, report
 

@@ -70,6 +70,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full", action="store_true", help="look at everything, although the source could tell what changed"
     )
+    parser.add_argument(
+        "--compression",
+        choices=["adaptive", "fast", "thorough"],
+        default="adaptive",
+        help="how much work goes into what is stored (adaptive: thorough where that pays)",
+    )
 
 
 def backup_folder(context: Context) -> bool:
@@ -98,7 +104,12 @@ def backup(context: Context, repository: Repository, source: FolderSource | Driv
     """Back up one source and say what was done; whether there were problems."""
     with context.meter("reading") as meter:
         report = repository.backup(
-            source, labels=labels_of(context.settings), full=context.settings.full, cancel=token, on_progress=meter
+            source,
+            labels=labels_of(context.settings),
+            full=context.settings.full,
+            compression=context.settings.compression,
+            cancel=token,
+            on_progress=meter,
         )
     output = context.output
     output.document("backup", report, collection=source.collection, seconds=round(meter.seconds, 3))
