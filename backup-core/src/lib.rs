@@ -89,7 +89,7 @@ mod source;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
-#[cfg(feature = "system")]
+#[cfg(any(feature = "system", feature = "fs"))]
 mod threads;
 mod time;
 mod tree;

@@ -78,7 +78,10 @@ impl ThreadPool {
     }
 
     /// Runs `job` soon and resolves to its result. It runs whether or not anybody waits for it.
-    #[cfg_attr(not(all(feature = "folder", unix)), expect(dead_code, reason = "only folders wait this way"))]
+    #[cfg_attr(
+        not(any(feature = "fs", all(feature = "folder", unix))),
+        expect(dead_code, reason = "only folders and disks wait this way")
+    )]
     pub(crate) fn run<T, F>(&self, job: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         T: Send + 'static,
@@ -127,6 +130,7 @@ impl std::fmt::Debug for ThreadPool {
 }
 
 /// Cores that this process may use.
+#[cfg(feature = "system")]
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

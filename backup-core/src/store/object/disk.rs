@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ::object_store::ObjectStore;
@@ -14,9 +14,18 @@ use ::object_store::local::LocalFileSystem;
 
 use super::{Created, Key};
 use crate::error::{Error, Result};
+use crate::threads::ThreadPool;
 
 /// Deepest folder that a key can name, for the sweep.
 const DEPTH_MAX: usize = 128;
+/// One flush must not hold up all others.
+const WRITERS: usize = 4;
+
+/// Threads that write objects and flush them, shared by all disks of this process.
+pub(super) fn threads() -> &'static ThreadPool {
+    static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+    THREADS.get_or_init(|| ThreadPool::new("backup-disk", WRITERS))
+}
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -139,7 +148,7 @@ mod tests {
     use crate::store::{ObjectStoreAdapter, Store};
     use bytes::Bytes;
     use futures_executor::block_on;
-    use futures_util::StreamExt;
+    use futures_util::{FutureExt, StreamExt};
 
     #[test]
     fn leftovers_of_a_crash_are_invisible_harmless_and_removable() {
@@ -160,6 +169,18 @@ mod tests {
         let left: Vec<_> =
             std::fs::read_dir(root.join("pack/ab")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "no staging file stays after an ordinary write: {left:?}");
+    }
+
+    /// The write goes on without whoever asked for it.
+    #[test]
+    fn what_nobody_waits_for_is_there_in_full_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ObjectStoreAdapter::on_disk(folder.path()).unwrap();
+        let (key, data) = (Key::new("pack/ab/one").unwrap(), Bytes::from(vec![7; 8 << 20]));
+        drop(store.create(&key, data.clone()).now_or_never());
+        // It is there already, or this one comes first.
+        block_on(store.create(&key, data.clone())).unwrap();
+        assert_eq!(block_on(store.read(&key, None)).unwrap(), data);
     }
 
     #[test]

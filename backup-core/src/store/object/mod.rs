@@ -2,7 +2,7 @@
 //!
 //! The crate is built without its default features here, so this feature alone brings no runtime and no network stack;
 //! `fs`, `s3`, `azure` and `gcs` add what they need. Their clients want to be polled inside a tokio runtime; local disk
-//! and memory work under any executor (local disk then blocks the polling thread, inside tokio it uses its thread pool).
+//! and memory work under any executor (local disk writes on threads of its own; its reads block the polling thread, inside tokio they use its thread pool).
 //!
 //! What the crate leaves open and this adapter settles: docs/decisions/0003-object-store.md.
 
@@ -28,6 +28,8 @@ use ::object_store::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
+#[cfg(feature = "fs")]
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 
 use self::error::convert;
@@ -192,6 +194,16 @@ impl ObjectStoreAdapter {
         }
         Ok(created)
     }
+
+    /// Writes and flushes an object on a thread of the disks' own, so that whoever polls goes on meanwhile.
+    #[cfg(feature = "fs")]
+    async fn put_on_disk(&self, key: &Key, data: Bytes) -> Result<Created> {
+        let (this, key) = (self.clone(), key.clone());
+        // There the crate knows no runtime, and so does everything at once.
+        let put = move || this.put(&key, data, Extensions::new()).now_or_never();
+        let done = disk::threads().run(put).await?;
+        done.unwrap_or_else(|| Err(Error::bug("local disk is waited for on its own thread")))
+    }
 }
 
 /// Refuses an answer that is not as long as it should be: a cut connection is no end of an object.
@@ -213,6 +225,10 @@ impl fmt::Debug for ObjectStoreAdapter {
 #[async_trait]
 impl Store for ObjectStoreAdapter {
     async fn create(&self, key: &Key, data: Bytes) -> Result<Created> {
+        #[cfg(feature = "fs")]
+        if self.disk.is_some() {
+            return self.put_on_disk(key, data).await;
+        }
         self.put(key, data, Extensions::new()).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 #[cfg(any(feature = "s3", feature = "azure"))]
 use std::sync::OnceLock;
 
+#[cfg(any(feature = "fs", feature = "s3", feature = "azure", feature = "gcs"))]
 use super::ObjectStoreAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{MemoryStore, Store};
