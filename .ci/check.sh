@@ -72,10 +72,14 @@ part_examples() {
   rm -rf "$place"
 }
 
-# The Python package: built as a user would install it, its tests, its types; with the simulated tenant.
+# The Python package: built as a user would install it, its tests, its types; with the simulated tenant. Its example backs that up to
+# Azurite.
 part_python() {
   python_package python
   python_tests python -n 3
+  if [ -n "${CI:-}" ] || command -v npm >/dev/null; then
+    servers --only azurite "$cache/python/bin/python" -m pytest -q backup-py/tests/test_examples.py -k azure
+  fi
 }
 
 # The independent reader against golden vectors, and against a repository that the engine has just made.

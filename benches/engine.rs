@@ -24,7 +24,8 @@ use async_trait::async_trait;
 use backup_benches::{Files, noise, text};
 use backup_core::store::MemoryStore;
 use backup_core::{
-    Created, Credential, Entry, Key, MemorySink, MemorySource, Repository, Result, Store, VerifyLevel,
+    Compression, Created, Credential, Entry, Key, MemorySink, MemorySource, Repository, Result, Store,
+    VerifyLevel,
 };
 use bytes::Bytes;
 use criterion::measurement::WallTime;
@@ -150,7 +151,8 @@ fn first_backups(criterion: &mut Criterion) {
         let source = files("bench", count, len, make);
         let prepare = || init(Arc::new(Forgetful::default()));
         measured.bench(&mut group, name, count * len, prepare, |repository| {
-            block_on(repository.backup(&source).run()).unwrap()
+            // As the stages are measured.
+            block_on(repository.backup(&source).compression(Compression::Fast).run()).unwrap()
         });
     }
     group.finish();

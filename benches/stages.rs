@@ -19,7 +19,7 @@ const BYTES: usize = 32 << 20;
 const FRAME_BYTES: usize = 1 << 20;
 const PACK_BYTES: usize = 12 << 20;
 /// Chunks: least, on average, most.
-const CHUNK_BYTES: [usize; 3] = [128 << 10, 512 << 10, 2 << 20];
+const CHUNK_BYTES: [usize; 3] = [32 << 10, 32 << 10, 256 << 10];
 const LEVEL: i32 = 3;
 const HASH_LOG: u32 = 15;
 const CHAIN_LOG: u32 = 14;

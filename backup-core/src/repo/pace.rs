@@ -1,7 +1,7 @@
 //! How hard each frame of a session is compressed: fast, unless a thorough search is worth its time for what is coming.
 //!
-//! Whether it is depends on the content. Of noise nothing is saved, of source code about a ninth, of mails, rows and logs a fifth and more.
-//! So now and then a frame is compressed both ways, and the shorter one is kept; what that saved decides about the frames after it.
+//! Whether it is depends on the content. Of noise nothing is saved, of source code about a ninth, of mails of few words a fifth
+//! (docs/decisions/0004-speed.md). So now and then a frame is compressed both ways, and the shorter one is kept; what that saved decides about the frames after it.
 
 use std::str::FromStr;
 
@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compression {
-    /// [`Fast`](Self::Fast), but [`Thorough`](Self::Thorough) while that makes the content at hand shorter by a sixth: repetitive text, such as
-    /// mails or rows of a table. This is tried with the first frames, of about 1 MiB each, and then with one in 16 to 128.
+    /// [`Fast`](Self::Fast), but [`Thorough`](Self::Thorough) while that makes the content at hand shorter by a sixth: text that
+    /// repeats itself, such as mails. This is tried with the first frames, of about 1 MiB each, and then with one in 16 to 128.
     #[default]
     Adaptive,
     /// As fast as a disk: a few hundred MB a second and core.

@@ -2,14 +2,14 @@
 
 use std::ffi::{c_char, c_void};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backup_core::{
     Change, Collection, Content, Cursor, Error, ErrorKind, Item, ItemId, Problem, Result, Source, Stream,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Content in a batch, in bytes.
 const BATCH_BYTES: usize = 512 << 10;
+/// Content that comes with items is copied into pieces of this length, as long as it takes at most an eighth of one: an allocation for each,
+/// given back by another thread, takes longer than the copy.
+const ROOM_BYTES: usize = 256 << 10;
 /// Batches on their way.
 const BATCHES: usize = 4;
 /// Longest cursor, in bytes; the engine has the same bound.
@@ -100,11 +103,30 @@ struct Batch {
     bytes: usize,
     /// When the last batch was sent.
     sent: Instant,
+    /// Where the next content goes.
+    room: BytesMut,
 }
 
 impl Batch {
     fn new() -> Self {
-        Self { changes: Vec::new(), bytes: 0, sent: Instant::now() }
+        Self { changes: Vec::new(), bytes: 0, sent: Instant::now(), room: BytesMut::new() }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > ROOM_BYTES / 8 {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.room.capacity() < bytes.len() {
+            self.room = BytesMut::with_capacity(ROOM_BYTES);
+        }
+        self.room.extend_from_slice(bytes);
+        self.room.split().freeze()
+    }
+
+    /// All changes, and none are left.
+    fn take(&mut self) -> Vec<Change> {
+        (self.bytes, self.sent) = (0, Instant::now());
+        std::mem::replace(&mut self.changes, Vec::with_capacity(BATCH))
     }
 }
 
@@ -121,19 +143,21 @@ impl Handle for backup_changes {
 }
 
 impl backup_changes {
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, change: Change) -> Result<()> {
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = self.batch();
         if let Change::UpsertWith(_, contents) = &change {
             batch.bytes += contents.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
         }
         batch.changes.push(change);
-        let now = Instant::now();
         let full = batch.changes.len() >= BATCH || batch.bytes >= BATCH_BYTES;
-        if !full && now.saturating_duration_since(batch.sent) < BATCH_WAIT {
+        if !full && batch.sent.elapsed() < BATCH_WAIT {
             return Ok(());
         }
-        let Batch { changes, .. } = std::mem::replace(&mut *batch, Batch::new());
-        self.send(changes)
+        self.send(batch.take())
     }
 
     fn send(&self, batch: Vec<Change>) -> Result<()> {
@@ -141,7 +165,7 @@ impl backup_changes {
     }
 
     fn flush(&self) -> Result<()> {
-        let rest = std::mem::take(&mut self.batch.lock().unwrap_or_else(PoisonError::into_inner).changes);
+        let rest = self.batch().take();
         if rest.is_empty() { Ok(()) } else { self.send(rest) }
     }
 }
@@ -149,12 +173,12 @@ impl backup_changes {
 /// The work of a call that names a change.
 fn emit<'a>(
     out: *const backup_changes,
-    change: impl FnOnce(&Door<'a>) -> Result<Change>,
+    change: impl FnOnce(&Door<'a>, &backup_changes) -> Result<Change>,
 ) -> *mut backup_error {
     boundary(|door| {
         // SAFETY: the caller keeps the contract of the header.
         let out = unsafe { door.handle(out, "out")? };
-        out.refusals.note(change(door).and_then(|change| out.push(change)))
+        out.refusals.note(change(door, out).and_then(|change| out.push(change)))
     })
 }
 
@@ -166,7 +190,7 @@ pub unsafe extern "C" fn backup_changes_upsert(
     item: *const backup_item,
 ) -> *mut backup_error {
     // SAFETY: the caller keeps the contract of the header.
-    emit(out, |door| unsafe { read_item(door, item) }.map(Change::Upsert))
+    emit(out, |door, _| unsafe { read_item(door, item) }.map(Change::Upsert))
 }
 
 /// The item is there, in this state, and here is all that its first streams hold: `contents` has the bytes of the first `contents_count` of
@@ -181,7 +205,7 @@ pub unsafe extern "C" fn backup_changes_upsert_with(
     contents: *const backup_bytes,
     contents_count: u64,
 ) -> *mut backup_error {
-    emit(out, |door| {
+    emit(out, |door, out| {
         // SAFETY: the caller keeps the contract of the header.
         let item = unsafe { read_item(door, item) }?;
         if contents_count > item.streams.len() as u64 {
@@ -190,7 +214,7 @@ pub unsafe extern "C" fn backup_changes_upsert_with(
         let read = |(number, stream): (usize, &Stream)| {
             // SAFETY: the caller keeps the contract of the header.
             let bytes = unsafe { door.element(contents, number, "contents")?.get(door, "contents")? };
-            Ok((stream.name.clone(), Bytes::copy_from_slice(bytes)))
+            Ok((stream.name.clone(), out.batch().copy(bytes)))
         };
         let count = usize::try_from(contents_count).unwrap_or(usize::MAX);
         let contents = item.streams.iter().take(count).enumerate().map(read).collect::<Result<_>>()?;
@@ -206,7 +230,7 @@ pub unsafe extern "C" fn backup_changes_remove(
     id: *const u8,
     id_len: usize,
 ) -> *mut backup_error {
-    emit(out, |door| {
+    emit(out, |door, _| {
         // SAFETY: the caller keeps the contract of the header.
         let id = item_id(unsafe { door.bytes(id, id_len, "id") }?)?;
         Ok(Change::Remove(id.ok_or_else(|| wrong("argument `id` is empty"))?))
@@ -225,7 +249,7 @@ pub unsafe extern "C" fn backup_changes_unreadable(
     code: u32,
     message: *const c_char,
 ) -> *mut backup_error {
-    emit(out, |door| {
+    emit(out, |door, _| {
         // SAFETY: the caller keeps the contract of the header.
         let (id, place) = unsafe { (door.bytes(id, id_len, "id")?, door.text(place, "place")?) };
         // SAFETY: the caller keeps the contract of the header; the new error belongs to nobody else.
@@ -247,7 +271,7 @@ pub unsafe extern "C" fn backup_changes_cursor(
     cursor: *const u8,
     cursor_len: usize,
 ) -> *mut backup_error {
-    emit(out, |door| {
+    emit(out, |door, _| {
         // SAFETY: the caller keeps the contract of the header.
         let cursor = unsafe { door.bytes(cursor, cursor_len, "cursor") }?;
         if !(1..=CURSOR_BYTES_MAX).contains(&cursor.len()) {
@@ -262,7 +286,7 @@ pub unsafe extern "C" fn backup_changes_cursor(
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn backup_changes_reset(out: *const backup_changes) -> *mut backup_error {
-    emit(out, |_| Ok(Change::Reset))
+    emit(out, |_, _| Ok(Change::Reset))
 }
 
 fn wrong(message: &str) -> Error {
