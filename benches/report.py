@@ -113,8 +113,8 @@ def write(docs, kept):
     text = [
         "# Benchmarks",
         "",
-        "Written by `python3 benches/compare.py`. All programs of one table ran one after the other in one run, which its heading names, with zstd at level 3 (this engine with the smaller",
-        "tables and the allocator that [decision 0004](decisions/0004-speed.md) explains), encryption on, and caches of their own. Seconds of the clock, in brackets those of all cores; MB are 10^6 bytes.",
+        "Written by `python3 benches/compare.py`. All programs of one table ran one after the other in one run, which its heading names, with zstd at level 3 (this engine with smaller tables,",
+        "a deeper search where that pays, and the allocator, which [decision 0004](decisions/0004-speed.md) explains), encryption on, and caches of their own. Seconds of the clock, in brackets those of all cores; MB are 10^6 bytes.",
         "Every restore was compared with what was backed up. Bars of one group share a scale. Where a table says that other programs kept cores busy, its seconds of the clock are longer",
         "than they would be on an idle machine, and its ratios are less certain; those of all cores hardly change.",
         "",
