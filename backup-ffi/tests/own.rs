@@ -103,7 +103,6 @@ fn folder_round(program: &Path, place: &Path, url: &str, options: &str) {
 #[test]
 #[ignore = "needs an object store: run by the part `servers` of .ci/check.sh"]
 fn the_folder_example_works_with_a_server() {
-    let setting = |name: &str| std::env::var(name).unwrap_or_default();
     let addresses = setting("BACKUP_TEST_STORES");
     let Some(address) = addresses.split_whitespace().find(|address| address.starts_with("s3://")) else {
         println!("skipped: BACKUP_TEST_STORES names no store of this kind");
@@ -112,11 +111,36 @@ fn the_folder_example_works_with_a_server() {
     let place = tempfile::tempdir().unwrap();
     let program = place.path().join("program");
     compile(CPP, &[root().join("examples/to_s3.cpp")], &program);
-    let names = ["AWS_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"]
-        .map(|name| (name, setting(name)));
-    let options = names.map(|(name, value)| format!("{}={value}", name.to_ascii_lowercase()));
     let url = format!("{address}/c-example-{}", std::process::id());
-    folder_round(&program, place.path(), &url, &format!("{},allow_http=true", options.join(",")));
+    folder_round(&program, place.path(), &url, &of_server().join(","));
+}
+
+/// What reaches the server that `.ci/servers.py` has started.
+fn of_server() -> [String; 5] {
+    ["AWS_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ALLOW_HTTP"]
+        .map(|name| format!("{}={}", name.to_ascii_lowercase(), setting(name)))
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+/// Object Lock of SeaweedFS, and the repository as it was before something was removed.
+#[test]
+#[ignore = "needs a bucket with Object Lock: run by the part `servers` of .ci/check.sh"]
+fn a_locked_bucket_of_a_server_keeps_what_there_was() {
+    let bucket = setting("BACKUP_LOCKED_BUCKET");
+    assert!(!bucket.is_empty(), "BACKUP_LOCKED_BUCKET names no bucket");
+    let place = tempfile::tempdir().unwrap();
+    let (folder, target) = (place.path().join("folder"), place.path().join("target"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("text"), "text").unwrap();
+    let program = place.path().join("program");
+    compile(CPP, &[root().join("tests/programs/locked.cpp")], &program);
+    let url = format!("{bucket}/c-{}", std::process::id());
+    checked(Command::new(program).args([&folder, &target]).arg(url).args(of_server()));
+    assert_eq!(fs::read(target.join("text")).unwrap(), b"text");
+    assert!(!target.join("later").exists());
 }
 
 #[test]
