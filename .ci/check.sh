@@ -77,9 +77,7 @@ part_examples() {
 part_python() {
   python_package python
   python_tests python -n 3
-  if [ -n "${CI:-}" ] || command -v npm >/dev/null; then
-    servers "$cache/python/bin/python" -m pytest -q backup-py/tests/test_examples.py backup-py/tests/test_servers.py -k "azure or locked"
-  fi
+  servers "$cache/python/bin/python" -m pytest -q backup-py/tests/test_examples.py backup-py/tests/test_servers.py -k "azure or locked"
 }
 
 # The independent reader against golden vectors, and against a repository that the engine has just made.

@@ -8,8 +8,8 @@ mod folder;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Read by jemalloc as the program starts. One arena: threads give what they have freed to each other, instead of keeping it. What is free goes back to the system
-/// after half a second instead of ten.
+/// Read by jemalloc as the program starts. One arena: threads give what they have freed to each other, instead of keeping it.
+/// What is free goes back to the system after half a second instead of ten.
 #[allow(unsafe_code, reason = "the name is jemalloc's own for this setting")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static SETTINGS: &[u8; 29] = b"narenas:1,dirty_decay_ms:500\0";

@@ -20,8 +20,7 @@ const LEVEL: i32 = 3;
 const HASH_LOG: u32 = 15;
 const CHAIN_LOG: u32 = 14;
 /// The thorough search: zstd's lazy strategy, which here finds the rows of its table with vector instructions; up to 2^6 earlier places for
-/// each, which begin with the same 6 bytes. A deeper search is not to be had at this cost: level 12 takes twice as long for the same
-/// (docs/decisions/0004-speed.md).
+/// each, which begin with the same 6 bytes. Level 12 saves no more and takes longer (docs/decisions/0004-speed.md).
 const THOROUGH_SEARCH_LOG: u32 = 6;
 const THOROUGH_MIN_MATCH: u32 = 6;
 const THOROUGH_HASH_LOG: u32 = 18;
@@ -78,7 +77,7 @@ pub(crate) fn compress_onto(out: &mut Vec<u8>, raw: &[u8]) -> Result<u8> {
 fn compress_with(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(u8, Option<Lengths>)> {
     let start = out.len();
     let saves = |len: usize| len < raw.len() - raw.len() / 32;
-    let first = append(out, raw, if effort == Effort::Thorough { Effort::Thorough } else { Effort::Fast })?;
+    let first = append(out, raw, effort)?;
     let mut lengths = None;
     if effort == Effort::Both && saves(first) {
         let thorough = improve(out, start, raw)?;
@@ -92,7 +91,7 @@ fn compress_with(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(u8, O
     Ok((STORED, lengths))
 }
 
-/// Appends a zstd frame of `raw`; its length.
+/// Appends a zstd frame of `raw`, a fast one unless only a thorough one is wanted; its length.
 fn append(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<usize> {
     let start = out.len();
     out.reserve_exact(zstd::zstd_safe::compress_bound(raw.len()));

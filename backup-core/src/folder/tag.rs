@@ -1,7 +1,7 @@
 //! The version mark of a file: device, inode, length, and both times. While it is the same, the content is not read again.
 //!
 //! Numbers follow each other in LEB128 (7 bits a byte, the lowest first), because marks are most of what a list of unchanged files
-//! takes, after the names of their chunks: 11 bytes a file stored, 19 as decimal text.
+//! takes, after the names of their chunks: in a model of a list of 50,000 mails, 12 bytes a file stored, and 21 as decimal text.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

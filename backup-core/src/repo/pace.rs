@@ -1,13 +1,14 @@
 //! How hard each frame of a session is compressed: fast, unless a thorough search is worth its time for what is coming.
 //!
 //! Whether it is depends on the content. Of noise nothing is saved, of source code about a ninth, of mails of few words a fifth
-//! (docs/decisions/0004-speed.md). So now and then a frame is compressed both ways, and the shorter one is kept; what that saved decides about the frames after it.
+//! (docs/decisions/0004-speed.md). So now and then a frame is compressed both ways, and the shorter one is kept; what that saved decides about
+//! the frames after it.
 
 use std::str::FromStr;
 
 use crate::compress::{Effort, Lengths};
 use crate::crypto::Class;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// How much work goes into making what is stored shorter. What was stored is read at the same speed, whatever it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,10 +33,7 @@ impl FromStr for Compression {
             "adaptive" => Ok(Self::Adaptive),
             "fast" => Ok(Self::Fast),
             "thorough" => Ok(Self::Thorough),
-            _ => {
-                Err(Error::new(ErrorKind::InvalidArgument, "compression is one of adaptive, fast, thorough")
-                    .with_item(text))
-            }
+            _ => Err(Error::invalid("compression is one of adaptive, fast, thorough").with_item(text)),
         }
     }
 }
@@ -110,6 +108,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     const WORTH_IT: Lengths = Lengths { fast: 600, thorough: 500 };
     const NOT_WORTH_IT: Lengths = Lengths { fast: 600, thorough: 501 };

@@ -112,7 +112,9 @@ impl Batch {
         Self { changes: Vec::new(), bytes: 0, sent: Instant::now(), room: BytesMut::new() }
     }
 
+    /// Content of the change that is pushed next.
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        self.bytes += bytes.len();
         if bytes.len() > ROOM_BYTES / 8 {
             return Bytes::copy_from_slice(bytes);
         }
@@ -149,9 +151,6 @@ impl backup_changes {
 
     fn push(&self, change: Change) -> Result<()> {
         let mut batch = self.batch();
-        if let Change::UpsertWith(_, contents) = &change {
-            batch.bytes += contents.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        }
         batch.changes.push(change);
         let full = batch.changes.len() >= BATCH || batch.bytes >= BATCH_BYTES;
         if !full && batch.sent.elapsed() < BATCH_WAIT {

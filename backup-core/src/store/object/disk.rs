@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ::object_store::ObjectStore;
@@ -22,10 +22,7 @@ const DEPTH_MAX: usize = 128;
 const WRITERS: usize = 4;
 
 /// Threads that write objects and flush them, shared by all disks of this process.
-pub(super) fn threads() -> &'static ThreadPool {
-    static THREADS: OnceLock<ThreadPool> = OnceLock::new();
-    THREADS.get_or_init(|| ThreadPool::new("backup-disk", WRITERS))
-}
+pub(super) static THREADS: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new("backup-disk", WRITERS));
 
 #[derive(Debug)]
 pub(super) struct Disk {

@@ -201,7 +201,7 @@ impl ObjectStoreAdapter {
         let (this, key) = (self.clone(), key.clone());
         // There the crate knows no runtime, and so does everything at once.
         let put = move || this.put(&key, data, Extensions::new()).now_or_never();
-        let done = disk::threads().run(put).await?;
+        let done = disk::THREADS.run(put).await?;
         done.unwrap_or_else(|| Err(Error::bug("local disk is waited for on its own thread")))
     }
 }
