@@ -260,9 +260,7 @@ impl Run {
         let (bucket, _) = self.slice(from..to.max(from))?.as_chunks::<ENTRY>();
         // Eight bytes tell nearly all ids apart, and are compared at once.
         let beginning = filter_key(id);
-        let start = bucket.partition_point(|entry| {
-            entry.first_chunk().map_or(0, |raw| u64::from_be_bytes(*raw)) < beginning
-        });
+        let start = lower_bound(bucket, beginning, beginning.checked_shl(self.counts.fence_bits()));
         let alike = bucket.get(start..).unwrap_or_default();
         let start = alike.iter().take_while(|entry| entry.as_slice() < id.as_bytes().as_slice()).count();
         let found = alike.get(start..).unwrap_or_default();
@@ -313,6 +311,17 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// How many of the bucket's entries begin lower. Ids fill a bucket evenly, so the search starts where `within`, the beginning without the bits
+/// that all of them share, says: the places around it are next to each other in memory, those of a search by halves are not.
+fn lower_bound(bucket: &[[u8; ENTRY]], beginning: u64, within: Option<u64>) -> usize {
+    let is_lower = |entry: &[u8; ENTRY]| entry.first_chunk().is_none_or(|raw| u64::from_be_bytes(*raw) < beginning);
+    let guess = (u128::from(within.unwrap_or(0)) * bucket.len() as u128) >> 64;
+    let (before, behind) = bucket.split_at_checked(guess as usize).unwrap_or((bucket, &[]));
+    let down = before.iter().rev().take_while(|entry| !is_lower(entry)).count();
+    let up = if down == 0 { behind.iter().take_while(|entry| is_lower(entry)).count() } else { 0 };
+    before.len() - down + up
 }
 
 fn chunk_of(raw: &[u8; ENTRY]) -> ChunkSpan {

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use ::object_store::ObjectStore;
 use ::object_store::local::LocalFileSystem;
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 
 use super::{Created, Key};
 use crate::error::{Error, Result};
@@ -18,11 +20,43 @@ use crate::threads::ThreadPool;
 
 /// Deepest folder that a key can name, for the sweep.
 const DEPTH_MAX: usize = 128;
-/// One flush must not hold up all others.
-const WRITERS: usize = 4;
+/// Threads of each kind: one flush must not hold up all others, and a disk likes to choose among several reads.
+const THREADS: usize = 4;
+/// Objects that a thread lists in one go.
+const LISTED: usize = 1_000;
 
-/// Threads that write objects and flush them, shared by all disks of this process.
-pub(super) static THREADS: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new("backup-disk", WRITERS));
+/// Threads that write objects and flush them, and delete them; shared by all disks of this process.
+pub(super) static WRITERS: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new("backup-disk-w", THREADS));
+/// Threads that read: nobody who reads waits for a flush.
+pub(super) static READERS: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new("backup-disk-r", THREADS));
+
+/// What `list` lists of a local disk, made and driven on by the readers, a batch at a time.
+pub(super) fn on_threads<T, F>(list: F) -> BoxStream<'static, Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> BoxStream<'static, Result<T>> + Send + 'static,
+{
+    enum State<F, T> {
+        Begin(F),
+        Listing(BoxStream<'static, Result<T>>),
+        Failed,
+    }
+    let batches = futures_util::stream::unfold(State::Begin(list), |state| async {
+        let batch = READERS.run(move || {
+            // A listing that begins here knows no runtime, and so has its next object at once.
+            let mut listed = match state {
+                State::Begin(list) => list(),
+                State::Listing(listed) => listed,
+                State::Failed => return None,
+            };
+            let next = || listed.next().now_or_never().flatten();
+            let batch: Vec<_> = std::iter::from_fn(next).take(LISTED).collect();
+            (!batch.is_empty()).then_some((batch, State::Listing(listed)))
+        });
+        batch.await.unwrap_or_else(|error| Some((vec![Err(error)], State::Failed)))
+    });
+    batches.flat_map(futures_util::stream::iter).boxed()
+}
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -145,7 +179,6 @@ mod tests {
     use crate::store::{ObjectStoreAdapter, Store};
     use bytes::Bytes;
     use futures_executor::block_on;
-    use futures_util::{FutureExt, StreamExt};
 
     #[test]
     fn leftovers_of_a_crash_are_invisible_harmless_and_removable() {
@@ -178,6 +211,22 @@ mod tests {
         // It is there already, or this one comes first.
         block_on(store.create(&key, data.clone())).unwrap();
         assert_eq!(block_on(store.read(&key, None)).unwrap(), data);
+    }
+
+    /// Bug: a listing that was asked for inside tokio ended in a panic of a disk's thread, which knows no runtime.
+    #[test]
+    fn more_than_a_batch_is_listed_inside_a_runtime_and_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ObjectStoreAdapter::on_disk(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("log")).unwrap();
+        for number in 0..=LISTED {
+            std::fs::write(folder.path().join(format!("log/{number}")), [1]).unwrap();
+        }
+        let prefix = Key::new("log").unwrap();
+        let list = || store.list(&prefix).map(|entry| entry.unwrap().key).collect::<HashSet<_>>();
+        let (outside, runtime) = (block_on(list()), tokio::runtime::Runtime::new().unwrap());
+        assert_eq!(outside.len(), LISTED + 1);
+        assert_eq!(runtime.block_on(list()), outside);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The crate is built without its default features here, so this feature alone brings no runtime and no network stack;
 //! `fs`, `s3`, `azure` and `gcs` add what they need. Their clients want to be polled inside a tokio runtime; local disk
-//! and memory work under any executor (local disk writes on threads of its own; its reads block the polling thread, inside tokio they use its thread pool).
+//! and memory work under any executor: local disk is read and written on threads of its own.
 //!
 //! What the crate leaves open and this adapter settles: docs/decisions/0003-object-store.md.
 
@@ -23,18 +23,20 @@ use std::sync::Arc;
 
 use ::object_store::path::Path;
 use ::object_store::{
-    Extensions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Extensions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 #[cfg(feature = "fs")]
 use futures_util::FutureExt;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use self::error::convert;
 use super::{Created, Entry, Key, Store};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "fs")]
+use crate::threads::ThreadPool;
 use crate::time::Timestamp;
 
 #[cfg(feature = "fs")]
@@ -164,6 +166,19 @@ impl ObjectStoreAdapter {
         complete(answer.bytes().await.map_err(wrong)?, length, key)
     }
 
+    async fn size_of(&self, key: &Key) -> Result<u64> {
+        self.length(&self.path(key)?, key, None).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        let path = self.path(key)?;
+        match self.inner.delete(&path).await.map_err(|error| convert("cannot delete the object", key, error))
+        {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
     async fn put(&self, key: &Key, data: Bytes, extensions: Extensions) -> Result<Created> {
         let path = self.path(key)?;
         let options = PutOptions { extensions, ..PutOptions::from(PutMode::Create) };
@@ -195,14 +210,31 @@ impl ObjectStoreAdapter {
         Ok(created)
     }
 
-    /// Writes and flushes an object on a thread of the disks' own, so that whoever polls goes on meanwhile.
+    /// Does something at the local disk on a thread of the disks' own, so that whoever polls goes on meanwhile.
     #[cfg(feature = "fs")]
-    async fn put_on_disk(&self, key: &Key, data: Bytes) -> Result<Created> {
-        let (this, key) = (self.clone(), key.clone());
+    async fn at_disk<T, F>(&self, threads: &ThreadPool, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Self) -> Option<Result<T>> + Send + 'static,
+    {
+        let this = self.clone();
+        let done = threads.run(move || work(this)).await?;
         // There the crate knows no runtime, and so does everything at once.
-        let put = move || this.put(&key, data, Extensions::new()).now_or_never();
-        let done = disk::THREADS.run(put).await?;
         done.unwrap_or_else(|| Err(Error::bug("local disk is waited for on its own thread")))
+    }
+
+    /// What the crate lists below a prefix.
+    fn list_below(&self, path: Path, prefix: &Key) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (inner, prefix) = (Arc::clone(&self.inner), prefix.clone());
+        let list = move || {
+            let wrong = move |error| convert("cannot list objects", &prefix, error);
+            inner.list(Some(&path)).map_err(wrong).boxed()
+        };
+        #[cfg(feature = "fs")]
+        if self.disk.is_some() {
+            return disk::on_threads(list);
+        }
+        list()
     }
 }
 
@@ -227,17 +259,31 @@ impl Store for ObjectStoreAdapter {
     async fn create(&self, key: &Key, data: Bytes) -> Result<Created> {
         #[cfg(feature = "fs")]
         if self.disk.is_some() {
-            return self.put_on_disk(key, data).await;
+            let key = key.clone();
+            let put = move |this: Self| this.put(&key, data, Extensions::new()).now_or_never();
+            return self.at_disk(&disk::WRITERS, put).await;
         }
         self.put(key, data, Extensions::new()).await
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
+        #[cfg(feature = "fs")]
+        if self.disk.is_some() {
+            let key = key.clone();
+            let read = move |this: Self| this.read_as(&key, None, range).now_or_never();
+            return self.at_disk(&disk::READERS, read).await;
+        }
         self.read_as(key, None, range).await
     }
 
     async fn size(&self, key: &Key) -> Result<u64> {
-        self.length(&self.path(key)?, key, None).await
+        #[cfg(feature = "fs")]
+        if self.disk.is_some() {
+            let key = key.clone();
+            let look = move |this: Self| this.size_of(&key).now_or_never();
+            return self.at_disk(&disk::READERS, look).await;
+        }
+        self.size_of(key).await
     }
 
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxStream<'a, Result<Entry>> {
@@ -246,17 +292,14 @@ impl Store for ObjectStoreAdapter {
             Err(error) => return Box::pin(futures_util::stream::iter([Err(error)])),
         };
         // The crate lists what lies below a prefix; an object of just that name has to be asked for, meanwhile.
-        let itself = {
-            let path = path.clone();
-            async move {
-                match self.length(&path, prefix, None).await {
-                    Ok(size) => Some(Ok(Entry::new(prefix.clone(), size))),
-                    Err(error) if error.kind() == ErrorKind::NotFound => None,
-                    Err(error) => Some(Err(error)),
-                }
+        let itself = async move {
+            match self.size(prefix).await {
+                Ok(size) => Some(Ok(Entry::new(prefix.clone(), size))),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => Some(Err(error)),
             }
         };
-        let below = self.inner.list(Some(&path)).filter_map(move |listed| {
+        let below = self.list_below(path, prefix).filter_map(move |listed| {
             let entry = match listed {
                 Ok(meta) => Self::key(&self.prefix, &meta.location)
                     .filter(|key| key != prefix && key.is_below(prefix))
@@ -265,7 +308,7 @@ impl Store for ObjectStoreAdapter {
                             (meta.last_modified.timestamp(), meta.last_modified.timestamp_subsec_nanos());
                         Ok(Entry::new(key, meta.size).with_modified(Timestamp::new(seconds, nanos)))
                     }),
-                Err(error) => Some(Err(convert("cannot list objects", prefix, error))),
+                Err(error) => Some(Err(error)),
             };
             std::future::ready(entry)
         });
@@ -274,12 +317,12 @@ impl Store for ObjectStoreAdapter {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let path = self.path(key)?;
-        match self.inner.delete(&path).await.map_err(|error| convert("cannot delete the object", key, error))
-        {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            done => done,
+        #[cfg(feature = "fs")]
+        if self.disk.is_some() {
+            let key = key.clone();
+            return self.at_disk(&disk::WRITERS, move |this| this.remove(&key).now_or_never()).await;
         }
+        self.remove(key).await
     }
 
     #[cfg(any(feature = "s3", feature = "azure"))]
