@@ -98,6 +98,7 @@ impl std::fmt::Debug for Gear {
 #[derive(Debug)]
 pub(crate) struct Chunker {
     gear: Arc<Gear>,
+    /// The beginning of a chunk whose end is not certain yet; shorter than `max`.
     pending: BytesMut,
 }
 
@@ -106,20 +107,35 @@ impl Chunker {
         Self { gear, pending: BytesMut::new() }
     }
 
-    /// Adds bytes; hands out chunks as long as their ends are certain.
-    pub(crate) fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
-        if self.pending.is_empty() {
-            // The common case of a whole small file in one piece is not copied.
-            match bytes.try_into_mut() {
-                Ok(owned) => self.pending = owned,
-                Err(shared) => self.pending.extend_from_slice(&shared),
+    /// Adds bytes; hands out chunks as long as their ends are certain. A chunk that lies in one piece shares its memory.
+    pub(crate) fn push(&mut self, mut piece: Bytes, out: &mut Vec<Bytes>) {
+        while !self.pending.is_empty() && !piece.is_empty() {
+            piece = self.continue_pending(piece, out);
+        }
+        while !piece.is_empty() {
+            let len = self.gear.cut(&piece).clamp(1, piece.len());
+            if len == piece.len() && len < self.gear.sizes.max as usize {
+                // More bytes may move this end; an end before the last byte they cannot.
+                self.pending = piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                return;
             }
-        } else {
-            self.pending.extend_from_slice(&bytes);
+            out.push(piece.split_to(len));
         }
-        while self.pending.len() >= self.gear.sizes.max as usize {
-            self.split(out);
+    }
+
+    /// Joins what is pending with as much of a piece as decides where its chunk ends; the rest of the piece.
+    fn continue_pending(&mut self, mut piece: Bytes, out: &mut Vec<Bytes>) -> Bytes {
+        let before = self.pending.len();
+        let missing = (self.gear.sizes.max as usize).saturating_sub(before).min(piece.len());
+        self.pending.extend_from_slice(piece.get(..missing).unwrap_or_default());
+        if self.pending.len() < self.gear.sizes.max as usize {
+            return Bytes::new();
         }
+        self.split(out);
+        // What lies behind the chunk is cut where it came from.
+        let behind = self.pending.len().min(missing);
+        self.pending.truncate(self.pending.len() - behind);
+        piece.split_off(missing - behind)
     }
 
     /// The stream has ended: hands out the rest.
@@ -177,6 +193,17 @@ mod tests {
     const GOLDEN_DEFAULT: &[usize] = &[44553, 96812, 35625, 43534, 68367, 76396, 54670, 94124, 10207];
     const GOLDEN_FORMER: &[usize] = &[639551, 716290, 739173, 1289716, 222678, 409192, 177704];
     const GOLDEN_SMALL: &[usize] = &[522, 458, 129, 259, 343, 408, 487, 337, 57];
+
+    #[test]
+    fn chunks_that_lie_in_one_piece_are_not_copied() {
+        let piece = Bytes::from(noise(4_000, 1));
+        let (mut chunker, mut out) = (Chunker::new(gear_of(2, SMALL)), Vec::new());
+        chunker.push(piece.clone(), &mut out);
+        chunker.push(piece.clone(), &mut out);
+        let memory = piece.as_ptr_range();
+        let copied: Vec<_> = out.iter().filter(|chunk| !memory.contains(&chunk.as_ptr())).collect();
+        assert!(out.len() > 10 && copied.len() == 1, "{} of {} chunks are copied", copied.len(), out.len());
+    }
 
     #[test]
     fn another_key_cuts_elsewhere() {

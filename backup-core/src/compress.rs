@@ -34,7 +34,13 @@ pub(crate) enum Effort {
     Thorough,
     /// Both, and the shorter is kept.
     Both,
+    /// Nowhere if a sample is no shorter compressed, else as [`Fast`](Self::Fast).
+    Glance,
 }
+
+/// What a glance sees: so many stripes of so many bytes, evenly over the whole.
+const STRIPES: usize = 16;
+const STRIPE_BYTES: usize = 4 << 10;
 
 /// How long [`Effort::Both`] found the same bytes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,25 +54,34 @@ thread_local! {
     static FAST: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static THOROUGH: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    /// Where pieces are joined, because zstd compresses what lies in one place.
-    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The other of two buffers: what was joined in one is compressed into the other, and whichever is kept, nothing is copied.
+    static OTHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Appends the pieces to `out` as [`compress_onto`] appends one, with as much effort as is said; the codec, and what both efforts gave.
+/// `out` may become another buffer, about as large.
 pub(crate) fn compress_pieces_onto(
     out: &mut Vec<u8>,
     pieces: &[Bytes],
     effort: Effort,
 ) -> Result<(u8, Option<Lengths>)> {
-    match pieces {
-        [one] => compress_with(out, one, effort),
-        _ => JOINED.with_borrow_mut(|joined| {
-            joined.clear();
-            joined.reserve_exact(pieces.iter().map(Bytes::len).sum());
-            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-            compress_with(out, joined, effort)
-        }),
+    if let [one] = pieces {
+        return compress_with(out, one, effort);
     }
+    // zstd compresses what lies in one place.
+    let start = out.len();
+    out.reserve_exact(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    OTHER.with_borrow_mut(|other| {
+        let (head, raw) = out.split_at_checked(start).unwrap_or((&[], out));
+        other.clear();
+        other.extend_from_slice(head);
+        let (saved, lengths) = append_if_shorter(other, raw, effort)?;
+        if saved {
+            std::mem::swap(out, other);
+        }
+        Ok((if saved { ZSTD } else { STORED }, lengths))
+    })
 }
 
 /// Appends `raw` to `out`, compressed if zstd saves at least 1/32 of it, else as it is; the codec.
@@ -76,6 +91,21 @@ pub(crate) fn compress_onto(out: &mut Vec<u8>, raw: &[u8]) -> Result<u8> {
 
 fn compress_with(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(u8, Option<Lengths>)> {
     let start = out.len();
+    let (saved, lengths) = append_if_shorter(out, raw, effort)?;
+    if saved {
+        return Ok((ZSTD, lengths));
+    }
+    out.truncate(start);
+    out.extend_from_slice(raw);
+    Ok((STORED, lengths))
+}
+
+/// Appends a zstd frame of `raw`; whether it saves enough to be kept, and what both efforts gave.
+fn append_if_shorter(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(bool, Option<Lengths>)> {
+    if effort == Effort::Glance && !promises(raw)? {
+        return Ok((false, None));
+    }
+    let start = out.len();
     let saves = |len: usize| len < raw.len() - raw.len() / 32;
     let first = append(out, raw, effort)?;
     let mut lengths = None;
@@ -83,12 +113,21 @@ fn compress_with(out: &mut Vec<u8>, raw: &[u8], effort: Effort) -> Result<(u8, O
         let thorough = improve(out, start, raw)?;
         lengths = Some(Lengths { fast: first, thorough });
     }
-    if saves(out.len() - start) {
-        return Ok((ZSTD, lengths));
+    Ok((saves(out.len() - start), lengths))
+}
+
+/// Whether a sample saves half of what a whole would have to, or there is no more than the sample. It misses repetitions that are far apart
+/// in what is noise otherwise.
+fn promises(raw: &[u8]) -> Result<bool> {
+    if raw.len() <= 2 * STRIPES * STRIPE_BYTES {
+        return Ok(true);
     }
-    out.truncate(start);
-    out.extend_from_slice(raw);
-    Ok((STORED, lengths))
+    let mut sample = Vec::with_capacity(STRIPES * STRIPE_BYTES);
+    for part in raw.chunks_exact(raw.len() / STRIPES) {
+        sample.extend_from_slice(part.get(..STRIPE_BYTES).unwrap_or(part));
+    }
+    let compressed = append(&mut Vec::new(), &sample, Effort::Fast)?;
+    Ok(compressed < sample.len() - sample.len() / 64)
 }
 
 /// Appends a zstd frame of `raw`, a fast one unless only a thorough one is wanted; its length.
@@ -263,7 +302,7 @@ mod tests {
                 0 => vec![raw.clone().into()],
                 _ => raw.chunks(1 + next(raw.len() + 1)).map(Bytes::copy_from_slice).collect(),
             };
-            let effort = [Effort::Fast, Effort::Thorough, Effort::Both][next(3)];
+            let effort = [Effort::Fast, Effort::Thorough, Effort::Both, Effort::Glance][next(4)];
             let (codec, lengths) = compress_pieces_onto(&mut out, &pieces, effort).unwrap();
             let stored = &out[start..];
             if let Some(Lengths { fast, thorough }) = lengths {
@@ -287,6 +326,28 @@ mod tests {
         }
         println!("{cases} contents, {total} bytes, {compressed} of them compressed");
         assert!(compressed > cases / 3);
+    }
+
+    #[test]
+    fn a_glance_sees_noise_and_what_is_text_in_a_tenth() {
+        let noise = |len: usize| {
+            let mut bytes = vec![0; len];
+            blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+            bytes
+        };
+        let codec =
+            |raw: Vec<u8>| compress_pieces_onto(&mut Vec::new(), &[raw.into()], Effort::Glance).unwrap().0;
+        let text = |len: usize| b"the quick brown fox jumps over the lazy dog ".repeat(len / 44);
+        assert_eq!(codec(noise(1 << 20)), STORED);
+        assert_eq!(codec(noise(1_000)), STORED);
+        for at in 0..10 {
+            let mut raw = noise(1 << 20);
+            let text = text(110 << 10);
+            raw.splice(at * (90 << 10)..at * (90 << 10) + text.len(), text);
+            assert_eq!(codec(raw), ZSTD, "{at}");
+        }
+        // Too short to be seen by a sample.
+        assert_eq!(codec([noise(60 << 10), text(60 << 10)].concat()), ZSTD);
     }
 
     #[test]

@@ -316,7 +316,8 @@ impl Run {
 /// How many of the bucket's entries begin lower. Ids fill a bucket evenly, so the search starts where `within`, the beginning without the bits
 /// that all of them share, says: the places around it are next to each other in memory, those of a search by halves are not.
 fn lower_bound(bucket: &[[u8; ENTRY]], beginning: u64, within: Option<u64>) -> usize {
-    let is_lower = |entry: &[u8; ENTRY]| entry.first_chunk().is_none_or(|raw| u64::from_be_bytes(*raw) < beginning);
+    let is_lower =
+        |entry: &[u8; ENTRY]| entry.first_chunk().is_none_or(|raw| u64::from_be_bytes(*raw) < beginning);
     let guess = (u128::from(within.unwrap_or(0)) * bucket.len() as u128) >> 64;
     let (before, behind) = bucket.split_at_checked(guess as usize).unwrap_or((bucket, &[]));
     let down = before.iter().rev().take_while(|entry| !is_lower(entry)).count();

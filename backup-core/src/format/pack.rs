@@ -1,6 +1,5 @@
 //! Frames and packs (`docs/format.md` 5.1 and 5.2).
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -105,32 +104,33 @@ impl AsRef<Self> for FrameSpan {
     }
 }
 
-thread_local! {
-    /// Where frames are compressed and sealed. Compression wants room for the worst case, and room that is given back by another thread
-    /// than it was taken by breaks an allocator's heap into pieces.
-    static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// A frame that is ready for its pack, and what was found out on the way.
+#[derive(Debug)]
+pub(crate) struct SealedFrame {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_compressed: bool,
+    pub(crate) tried: Option<Lengths>,
 }
 
-/// Compresses and seals the raw bytes of a frame, which are `raw_len` in all; the result is what goes into the pack, and what was found
-/// out on the way. CPU-heavy.
+/// Compresses and seals the raw bytes of a frame, which are `raw_len` in all. `room` is for reuse: compression wants it for the worst case.
+/// CPU-heavy.
 pub(crate) fn seal_frame(
     sealer: &ObjectSealer,
     part: u32,
     pieces: &[Bytes],
     raw_len: usize,
     effort: Effort,
-) -> Result<(Vec<u8>, Option<Lengths>)> {
-    SEALED.with_borrow_mut(|bytes| {
-        bytes.clear();
-        bytes.u8(compress::STORED);
-        bytes.len32(raw_len);
-        let (codec, lengths) = compress::compress_pieces_onto(bytes, pieces, effort)?;
-        if let Some(first) = bytes.first_mut() {
-            *first = codec;
-        }
-        sealer.seal(part, bytes, 0)?;
-        Ok((bytes.clone(), lengths))
-    })
+    mut room: Vec<u8>,
+) -> Result<SealedFrame> {
+    room.clear();
+    room.u8(compress::STORED);
+    room.len32(raw_len);
+    let (codec, tried) = compress::compress_pieces_onto(&mut room, pieces, effort)?;
+    if let Some(first) = room.first_mut() {
+        *first = codec;
+    }
+    sealer.seal(part, &mut room, 0)?;
+    Ok(SealedFrame { bytes: room, is_compressed: codec != compress::STORED, tried })
 }
 
 /// The inverse of [`seal_frame`]. CPU-heavy.

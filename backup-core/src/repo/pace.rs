@@ -46,6 +46,9 @@ const INTERVAL_MAX: u32 = 128;
 /// So many trials in a row have to say that the other way is better. They follow each other at once.
 const VOTES: u32 = 3;
 
+/// After so many frames in a row of which nothing was saved, a glance at the next one may do.
+const NOISE_FRAMES: u32 = 2;
+
 /// What a session's next frames are to be compressed with.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -58,17 +61,31 @@ pub(super) struct Pace {
     trials: u32,
     /// Trials in a row that were for the other way.
     votes: u32,
+    /// Frames of data in a row that stayed as they were.
+    noise: u32,
 }
 
 impl Pace {
     pub(super) fn new(compression: Compression) -> Self {
         let thorough = compression == Compression::Thorough;
-        Self { compression, thorough, interval: INTERVAL_MIN, wait: INTERVAL_MIN, trials: VOTES, votes: 0 }
+        Self {
+            compression,
+            thorough,
+            interval: INTERVAL_MIN,
+            wait: INTERVAL_MIN,
+            trials: VOTES,
+            votes: 0,
+            noise: 0,
+        }
     }
 
     /// For the frame that comes next.
     pub(super) fn next(&mut self, class: Class) -> Effort {
-        let effort = if self.thorough { Effort::Thorough } else { Effort::Fast };
+        let effort = match self.thorough {
+            true => Effort::Thorough,
+            false if class == Class::Data && self.noise >= NOISE_FRAMES => Effort::Glance,
+            false => Effort::Fast,
+        };
         if self.compression != Compression::Adaptive {
             return effort;
         }
@@ -86,6 +103,11 @@ impl Pace {
         }
         self.wait = self.interval;
         Effort::Both
+    }
+
+    /// A frame of data has been compressed, or nothing was saved and it stays as it was.
+    pub(super) const fn ended(&mut self, is_compressed: bool) {
+        self.noise = if is_compressed { 0 } else { self.noise.saturating_add(1) };
     }
 
     /// A trial has ended. Others may have begun meanwhile.
@@ -157,6 +179,23 @@ mod tests {
         // At 0, 17, 50, 115, and then after each 128.
         assert_eq!(count(&source, Effort::Both), 4 + (1_300 - 115 - 1) / (INTERVAL_MAX as usize + 1));
         assert_eq!(count(&source, Effort::Thorough), 0);
+    }
+
+    #[test]
+    fn noise_is_glanced_at_until_it_ends() {
+        for compression in [Compression::Fast, Compression::Adaptive] {
+            let mut pace = Pace::new(compression);
+            let mut noise = |frames: usize| -> Vec<_> {
+                let one = |_| (pace.next(Class::Data), pace.ended(false)).0;
+                (0..frames).map(one).collect()
+            };
+            noise(10);
+            let glanced = count(&noise(100), Effort::Glance);
+            assert!((90..=100).contains(&glanced), "{glanced}");
+            assert_eq!(pace.next(Class::Tree), Effort::Fast);
+            pace.ended(true);
+            assert_ne!(pace.next(Class::Data), Effort::Glance);
+        }
     }
 
     #[test]

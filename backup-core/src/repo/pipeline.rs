@@ -11,10 +11,10 @@ use futures_util::{FutureExt, future};
 use super::Inner;
 use super::pace::{Compression, Pace};
 use super::session::Counters;
-use crate::compress::{Effort, Lengths};
+use crate::compress::Effort;
 use crate::crypto::{Class, ObjectName, ObjectSealer, SessionKeys, object_hash};
 use crate::error::{Error, Result};
-use crate::format::pack::{ChunkSpan, FrameSpan, close_pack, closed_len, seal_frame};
+use crate::format::pack::{ChunkSpan, FrameSpan, SealedFrame, close_pack, closed_len, seal_frame};
 use crate::format::padme;
 use crate::format::segment::{PackInfo, Segment};
 use crate::id::{ChunkId, ObjectId};
@@ -152,13 +152,22 @@ struct Uploaded {
     locked: Option<Timestamp>,
 }
 
+/// Room that was used, for what comes next: large blocks that come and go break an allocator's heap into pieces.
+#[derive(Default)]
+struct Rooms {
+    /// Of packs that are stored.
+    packs: Vec<Vec<u8>>,
+    /// Of frames that are in their packs.
+    frames: Vec<Vec<u8>>,
+}
+
 struct Sealed {
     pack: ObjectId,
+    class: Class,
     part: u32,
     raw_len: usize,
     chunks: Vec<(ChunkId, u32, u32)>,
-    bytes: Vec<u8>,
-    tried: Option<Lengths>,
+    frame: SealedFrame,
 }
 
 /// Runs until the sender is dropped; anything not flushed by then is given up.
@@ -171,8 +180,7 @@ pub(super) async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<()> {
     let mut packs: Vec<OpenPack> = Vec::new();
-    // Room of packs that are stored, for the next ones: large blocks that come and go break an allocator's heap into pieces.
-    let mut rooms: Vec<Vec<u8>> = Vec::new();
+    let mut rooms = Rooms::default();
     let mut sealing = FuturesUnordered::new();
     let mut uploads = FuturesUnordered::new();
     let mut flush: Option<oneshot::Sender<()>> = None;
@@ -200,19 +208,23 @@ pub(super) async fn run(
                 let (Uploaded { info, frames, chunks, locked }, room) = done?;
                 counters.stored(info.len);
                 window.stored(!free && sealing.is_empty());
-                rooms.extend(room.filter(|_| !data_ended));
+                rooms.packs.extend(room.filter(|_| !data_ended));
                 let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 stored.segment.add(info, &frames, &chunks);
                 stored.locked = stored.locked.min(locked);
             }
             sealed = sealing.select_next_some() => {
                 let sealed: Sealed = sealed?;
-                if let Some(lengths) = sealed.tried {
+                if sealed.class == Class::Data {
+                    pace.ended(sealed.frame.is_compressed);
+                }
+                if let Some(lengths) = sealed.frame.tried {
                     pace.tried(lengths);
                 }
-                if let Some(pack) = place(&mut packs, sealed) {
+                if let Some(pack) = place(&mut packs, &sealed) {
                     uploads.push(upload(inner, pack));
                 }
+                rooms.frames.push(sealed.frame.bytes);
             }
             command = next.fuse() => match command {
                 Some(Command::Frame(frame)) => {
@@ -222,7 +234,7 @@ pub(super) async fn run(
                 }
                 Some(Command::EndData) => {
                     data_ended = true;
-                    rooms.clear();
+                    rooms.packs.clear();
                     packs.iter_mut().for_each(|pack| pack.closing |= pack.class == Class::Data);
                     uploads.extend(packs.extract_if(.., |pack| pack.is_complete()).map(|pack| upload(inner, pack)));
                 }
@@ -238,7 +250,7 @@ fn dispatch(
     inner: &Inner,
     keys: &SessionKeys,
     packs: &mut Vec<OpenPack>,
-    rooms: &mut Vec<Vec<u8>>,
+    rooms: &mut Rooms,
     frame: Frame,
     effort: Effort,
 ) -> Result<impl Future<Output = Result<Sealed>> + Send + use<>> {
@@ -252,7 +264,7 @@ fn dispatch(
             // Trees seldom fill a pack.
             let mut bytes = Vec::new();
             if frame.class == Class::Data {
-                bytes = rooms.pop().unwrap_or_default();
+                bytes = rooms.packs.pop().unwrap_or_default();
                 bytes.reserve(PACK_ROOM_BYTES);
             }
             bytes.extend_from_slice(&sealer.header().0);
@@ -274,21 +286,23 @@ fn dispatch(
     let (part, id, sealer) = (pack.next_part, pack.id, Arc::clone(&pack.sealer));
     pack.next_part += 1;
     pack.outstanding += 1;
+    let room = rooms.frames.pop().unwrap_or_default();
     Ok(inner.env.run(move || {
-        let (bytes, tried) = seal_frame(&sealer, part, &frame.pieces, frame.len, effort)?;
-        Ok(Sealed { pack: id, part, raw_len: frame.len, chunks: frame.chunks, bytes, tried })
+        let Frame { class, pieces, len: raw_len, chunks } = frame;
+        let frame = seal_frame(&sealer, part, &pieces, raw_len, effort, room)?;
+        Ok(Sealed { pack: id, class, part, raw_len, chunks, frame })
     }))
 }
 
 /// Puts a sealed frame into its pack; gives the pack back once it is full and complete.
-fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
+fn place(packs: &mut Vec<OpenPack>, sealed: &Sealed) -> Option<OpenPack> {
     let at = packs.iter().position(|pack| pack.id == sealed.pack)?;
     let pack = packs.get_mut(at)?;
     let frame = u32::try_from(pack.frames.len()).ok()?;
     pack.frames.push(FrameSpan {
         part: sealed.part,
         offset: pack.bytes.len() as u64,
-        sealed_len: u32::try_from(sealed.bytes.len()).ok()?,
+        sealed_len: u32::try_from(sealed.frame.bytes.len()).ok()?,
         raw_len: u32::try_from(sealed.raw_len).ok()?,
     });
     pack.chunks.extend(sealed.chunks.iter().map(|(id, offset, len)| ChunkSpan {
@@ -299,9 +313,9 @@ fn place(packs: &mut Vec<OpenPack>, sealed: Sealed) -> Option<OpenPack> {
     }));
     if pack.bytes.capacity() >= PACK_ROOM_BYTES {
         // Not by half as much again, as vectors grow: it is nearly full.
-        pack.bytes.reserve_exact(sealed.bytes.len());
+        pack.bytes.reserve_exact(sealed.frame.bytes.len());
     }
-    pack.bytes.extend_from_slice(&sealed.bytes);
+    pack.bytes.extend_from_slice(&sealed.frame.bytes);
     pack.outstanding -= 1;
     pack.closing |= pack.is_full();
     pack.is_complete().then(|| packs.swap_remove(at))

@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 use ::object_store::path::Path;
 use ::object_store::{
-    Extensions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Extensions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
