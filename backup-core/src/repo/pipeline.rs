@@ -155,8 +155,8 @@ struct Uploaded {
 /// Room that was used, for what comes next: large blocks that come and go break an allocator's heap into pieces.
 #[derive(Default)]
 struct Rooms {
-    /// Of packs that are stored.
-    packs: Vec<Vec<u8>>,
+    /// Of a pack that is stored. Of one only: while the store is quick the next pack begins after it, and others would lie about.
+    pack: Option<Vec<u8>>,
     /// Of frames that are in their packs.
     frames: Vec<Vec<u8>>,
 }
@@ -208,7 +208,7 @@ pub(super) async fn run(
                 let (Uploaded { info, frames, chunks, locked }, room) = done?;
                 counters.stored(info.len);
                 window.stored(!free && sealing.is_empty());
-                rooms.packs.extend(room.filter(|_| !data_ended));
+                rooms.pack = rooms.pack.take().or(room).filter(|_| !data_ended);
                 let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 stored.segment.add(info, &frames, &chunks);
                 stored.locked = stored.locked.min(locked);
@@ -234,7 +234,7 @@ pub(super) async fn run(
                 }
                 Some(Command::EndData) => {
                     data_ended = true;
-                    rooms.packs.clear();
+                    rooms.pack = None;
                     packs.iter_mut().for_each(|pack| pack.closing |= pack.class == Class::Data);
                     uploads.extend(packs.extract_if(.., |pack| pack.is_complete()).map(|pack| upload(inner, pack)));
                 }
@@ -264,7 +264,7 @@ fn dispatch(
             // Trees seldom fill a pack.
             let mut bytes = Vec::new();
             if frame.class == Class::Data {
-                bytes = rooms.packs.pop().unwrap_or_default();
+                bytes = rooms.pack.take().unwrap_or_default();
                 bytes.reserve(PACK_ROOM_BYTES);
             }
             bytes.extend_from_slice(&sealer.header().0);
