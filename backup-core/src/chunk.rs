@@ -113,41 +113,47 @@ impl Chunker {
             piece = self.continue_pending(piece, out);
         }
         while !piece.is_empty() {
-            let len = self.gear.cut(&piece).clamp(1, piece.len());
-            if len == piece.len() && len < self.gear.sizes.max as usize {
-                // More bytes may move this end; an end before the last byte they cannot.
+            let Some(len) = self.certain_cut(&piece) else {
                 self.pending = piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
                 return;
-            }
+            };
             out.push(piece.split_to(len));
         }
     }
 
-    /// Joins what is pending with as much of a piece as decides where its chunk ends; the rest of the piece.
+    /// Joins what is pending with more of a piece, to find where its chunk ends; the rest of the piece.
     fn continue_pending(&mut self, mut piece: Bytes, out: &mut Vec<Bytes>) -> Bytes {
-        let before = self.pending.len();
-        let missing = (self.gear.sizes.max as usize).saturating_sub(before).min(piece.len());
-        self.pending.extend_from_slice(piece.get(..missing).unwrap_or_default());
-        if self.pending.len() < self.gear.sizes.max as usize {
+        let (max, step) = (self.gear.sizes.max as usize, 2 * self.gear.sizes.average as usize);
+        // Each look begins at the chunk's beginning, so a short piece is not worth one.
+        let is_short = piece.len() < step;
+        let missing = max.saturating_sub(self.pending.len()).min(piece.len());
+        let taken = if is_short { missing } else { missing.min(step) };
+        self.pending.extend_from_slice(piece.get(..taken).unwrap_or_default());
+        if is_short && self.pending.len() < max {
             return Bytes::new();
         }
-        self.split(out);
-        // What lies behind the chunk is cut where it came from.
-        let behind = self.pending.len().min(missing);
-        self.pending.truncate(self.pending.len() - behind);
-        piece.split_off(missing - behind)
+        let mut behind = 0;
+        if let Some(len) = self.certain_cut(&self.pending) {
+            out.push(self.pending.split_to(len).freeze());
+            // What lies behind the chunk is cut where it came from.
+            behind = self.pending.len().min(taken);
+            self.pending.truncate(self.pending.len() - behind);
+        }
+        piece.split_off(taken - behind)
+    }
+
+    /// Length of the first chunk, if whatever follows these bytes cannot change it.
+    fn certain_cut(&self, bytes: &[u8]) -> Option<usize> {
+        let len = self.gear.cut(bytes).clamp(1, bytes.len());
+        (len < bytes.len() || len == self.gear.sizes.max as usize).then_some(len)
     }
 
     /// The stream has ended: hands out the rest.
     pub(crate) fn finish(&mut self, out: &mut Vec<Bytes>) {
         while !self.pending.is_empty() {
-            self.split(out);
+            let len = self.gear.cut(&self.pending).clamp(1, self.pending.len());
+            out.push(self.pending.split_to(len).freeze());
         }
-    }
-
-    fn split(&mut self, out: &mut Vec<Bytes>) {
-        let len = self.gear.cut(&self.pending).clamp(1, self.pending.len());
-        out.push(self.pending.split_to(len).freeze());
     }
 }
 

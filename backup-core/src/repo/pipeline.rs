@@ -36,6 +36,9 @@ const UPLOADS_MIN: usize = 1;
 /// The same while the store is what takes the time: they hold about 64 MiB, whatever the store's latency.
 const UPLOADS_MAX: usize = (64 << 20) / PACK_BYTES_MAX;
 
+/// Room for a pack that so many packs in a row did not need is given back to the system.
+const PACKS_UNUSED_MAX: usize = 4;
+
 /// The window closes by one after so many packs in a row that were not waited for. Uploads that began together end together, and only the
 /// first of them finds everything waiting.
 const PATIENCE: usize = 2 * UPLOADS_MAX;
@@ -152,13 +155,36 @@ struct Uploaded {
     locked: Option<Timestamp>,
 }
 
-/// Room that was used, for what comes next: large blocks that come and go break an allocator's heap into pieces.
+/// Room that was used, for what comes next: large blocks that come and go break an allocator's heap into pieces, and what comes back from
+/// the system is filled with zeros first.
 #[derive(Default)]
 struct Rooms {
-    /// Of a pack that is stored. Of one only: while the store is quick the next pack begins after it, and others would lie about.
-    pack: Option<Vec<u8>>,
+    /// Of packs that are stored.
+    packs: Vec<Vec<u8>>,
+    /// Packs stored since all of these were in use.
+    since_used: usize,
     /// Of frames that are in their packs.
     frames: Vec<Vec<u8>>,
+}
+
+impl Rooms {
+    fn take_pack(&mut self) -> Vec<u8> {
+        let room = self.packs.pop().unwrap_or_default();
+        if self.packs.is_empty() {
+            self.since_used = 0;
+        }
+        room
+    }
+
+    /// Keeps it, unless there has been more than enough for a while.
+    fn give_pack(&mut self, room: Vec<u8>) {
+        self.since_used += 1;
+        if self.since_used > PACKS_UNUSED_MAX {
+            self.since_used = 0;
+        } else {
+            self.packs.push(room);
+        }
+    }
 }
 
 struct Sealed {
@@ -208,7 +234,9 @@ pub(super) async fn run(
                 let (Uploaded { info, frames, chunks, locked }, room) = done?;
                 counters.stored(info.len);
                 window.stored(!free && sealing.is_empty());
-                rooms.pack = rooms.pack.take().or(room).filter(|_| !data_ended);
+                if let Some(room) = room.filter(|_| !data_ended) {
+                    rooms.give_pack(room);
+                }
                 let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 stored.segment.add(info, &frames, &chunks);
                 stored.locked = stored.locked.min(locked);
@@ -234,7 +262,7 @@ pub(super) async fn run(
                 }
                 Some(Command::EndData) => {
                     data_ended = true;
-                    rooms.pack = None;
+                    rooms.packs.clear();
                     packs.iter_mut().for_each(|pack| pack.closing |= pack.class == Class::Data);
                     uploads.extend(packs.extract_if(.., |pack| pack.is_complete()).map(|pack| upload(inner, pack)));
                 }
@@ -264,7 +292,7 @@ fn dispatch(
             // Trees seldom fill a pack.
             let mut bytes = Vec::new();
             if frame.class == Class::Data {
-                bytes = rooms.pack.take().unwrap_or_default();
+                bytes = rooms.take_pack();
                 bytes.reserve(PACK_ROOM_BYTES);
             }
             bytes.extend_from_slice(&sealer.header().0);
@@ -348,6 +376,24 @@ async fn upload(inner: &Inner, mut pack: OpenPack) -> Result<(Uploaded, Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_that_is_not_needed_for_a_while_is_given_back() {
+        let mut rooms = Rooms::default();
+        // Two packs on their way at once, over and over: both rooms are kept.
+        for _ in 0..100 {
+            (0..2).for_each(|_| rooms.give_pack(Vec::new()));
+            (0..2).for_each(|_| drop(rooms.take_pack()));
+        }
+        (0..2).for_each(|_| rooms.give_pack(Vec::new()));
+        assert_eq!(rooms.packs.len(), 2);
+        // One at a time from now on.
+        for _ in 0..2 * PACKS_UNUSED_MAX {
+            let room = rooms.take_pack();
+            rooms.give_pack(room);
+        }
+        assert_eq!(rooms.packs.len(), 1);
+    }
 
     #[test]
     fn the_window_opens_only_while_the_store_is_waited_for() {
