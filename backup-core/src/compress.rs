@@ -68,9 +68,9 @@ pub(crate) fn compress_pieces_onto(
     if let [one] = pieces {
         return compress_with(out, one, effort);
     }
-    // zstd compresses what lies in one place.
+    // zstd compresses what lies in one place. There is room for as much as if it were compressed, and for a tag.
     let start = out.len();
-    out.reserve_exact(pieces.iter().map(Bytes::len).sum());
+    out.reserve_exact(zstd::zstd_safe::compress_bound(pieces.iter().map(Bytes::len).sum()));
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     OTHER.with_borrow_mut(|other| {
         let (head, raw) = out.split_at_checked(start).unwrap_or((&[], out));
@@ -202,6 +202,14 @@ fn thorough() -> std::io::Result<Compressor<'static>> {
     compressor.set_parameter(CParameter::HashLog(THOROUGH_HASH_LOG))?;
     compressor.set_parameter(CParameter::ChainLog(THOROUGH_HASH_LOG))?;
     Ok(compressor)
+}
+
+/// As [`decompress`], without a copy of what was stored as it is.
+pub(crate) fn decompress_owned(codec: u8, stored: Bytes, raw_len: usize) -> Result<Bytes> {
+    if codec == STORED && stored.len() == raw_len {
+        return Ok(stored);
+    }
+    decompress(codec, &stored, raw_len).map(Bytes::from)
 }
 
 /// Decompresses to exactly `raw_len` bytes; never allocates more, whatever the input claims.

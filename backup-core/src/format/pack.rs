@@ -134,8 +134,8 @@ pub(crate) fn seal_frame(
 }
 
 /// The inverse of [`seal_frame`]. CPU-heavy.
-pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>> {
-    let plain = pack.part(span.part, sealed)?;
+pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -> Result<Bytes> {
+    let plain = Bytes::from(pack.part(span.part, sealed)?);
     let mut reader = Reader::new(&plain, "frame");
     let codec = reader.u8()?;
     let raw_len = reader.u32()?;
@@ -144,8 +144,8 @@ pub(crate) fn open_frame(pack: &OpenedObject, span: &FrameSpan, sealed: &[u8]) -
             .damage("has another length than its directory says")
             .with_item(pack.name().to_string()));
     }
-    let stored = reader.take(reader.remaining())?;
-    compress::decompress(codec, stored, raw_len as usize)
+    let stored = plain.slice(FRAME_HEAD_LEN..);
+    compress::decompress_owned(codec, stored, raw_len as usize)
         .map_err(|error| error.with_item(pack.name().to_string()))
 }
 

@@ -34,7 +34,7 @@ impl Frame {
     /// Its plaintext, if `read` is what lies in its pack from `start` on. CPU-heavy.
     pub(super) fn open(&self, read: &Bytes, start: u64) -> Result<Bytes> {
         let sealed = self.sealed(read, start).ok_or_else(|| Error::bug("a frame lies outside its read"))?;
-        open_frame(&self.pack, &self.span, &sealed).map(Bytes::from)
+        open_frame(&self.pack, &self.span, &sealed)
     }
 
     /// Its part of what lies in its pack from `start` on.

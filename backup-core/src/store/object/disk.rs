@@ -49,7 +49,10 @@ where
                 State::Listing(listed) => listed,
                 State::Failed => return None,
             };
-            let next = || listed.next().now_or_never().flatten();
+            let next = || {
+                let pending = || Some(Err(Error::bug("local disk is waited for on its own thread")));
+                listed.next().now_or_never().unwrap_or_else(pending)
+            };
             let batch: Vec<_> = std::iter::from_fn(next).take(LISTED).collect();
             (!batch.is_empty()).then_some((batch, State::Listing(listed)))
         });
